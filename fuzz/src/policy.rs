@@ -13,9 +13,9 @@ use std::{
 
 use rcmd_protocol::{frame::Mode, request::Request};
 use rcmd_server::{
-    policy::{DenialKind, Host, HostFacts, RequestContext, Rules, authorize},
+    policy::{DenialKind, Host, HostFacts, RequestContext, Rules, Vocabulary, authorize},
     process::{Program, Uid},
-    trust::Principal,
+    trust::{Principal, Way},
 };
 
 const TEXT: &str = r#"
@@ -52,7 +52,7 @@ when { context.cwd == "/f" };
 
 static RULES: LazyLock<Rules> = LazyLock::new(|| {
     let host = Host { name: "h".into(), labels: Vec::new() };
-    Rules::parse(TEXT, host).unwrap_or_else(|flaws| panic!("{}", flaws[0]))
+    Rules::parse(TEXT, host, Vocabulary::One).unwrap_or_else(|flaws| panic!("{}", flaws[0]))
 });
 
 /// A request as the input encodes it: four bytes, then strings with a NUL between them.
@@ -98,7 +98,8 @@ impl Case {
     fn moment(&self) -> RequestContext {
         let source = Ipv4Addr::new(if self.from_ten { 10 } else { 11 }, 0, 0, 1);
         let time = Duration::from_secs(20_000 * 86_400 + self.hour * 3600);
-        RequestContext { source: IpAddr::V4(source), time: SystemTime::UNIX_EPOCH + time }
+        let (source, time) = (IpAddr::V4(source), SystemTime::UNIX_EPOCH + time);
+        RequestContext { source, way: Way::Tcp, time }
     }
 
     /// Returns whether the rules permit the request, without Cedar.

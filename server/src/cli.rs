@@ -8,7 +8,6 @@ pub mod policy;
 pub mod status;
 
 use std::{
-    ffi::OsString,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
 };
@@ -25,7 +24,7 @@ use rcmd_certs::{
 use rcmd_protocol::limits::PORT;
 use tracing::level_filters::LevelFilter;
 
-use self::audit::AuditCommand;
+use self::{audit::AuditCommand, policy::PolicyCommand};
 use crate::daemon::log::LogFormat;
 
 /// The examples of both helps.
@@ -196,9 +195,7 @@ impl ServerCommand {
     /// Returns the place of the option `--dir`, if the subcommand has it.
     fn dir(&mut self) -> Option<&mut Option<PathBuf>> {
         match self {
-            Self::Policy(PolicyCommand::Check(options)) => Some(&mut options.dir),
-            Self::Policy(PolicyCommand::Explain(options)) => Some(&mut options.dir),
-            Self::Policy(PolicyCommand::Init { dir }) => Some(dir),
+            Self::Policy(command) => Some(command.dir()),
             Self::Enroll(options) => Some(&mut options.dir),
             Self::Status(options) => Some(&mut options.dir),
             Self::Audit(command) => Some(command.dir()),
@@ -235,74 +232,6 @@ pub struct StatusOptions {
     /// Server's folder [default: $RCMD_DIR, /etc/rcmd]
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
-}
-
-/// The subcommands of `rcmd-server policy`.
-#[derive(Debug, Subcommand)]
-pub enum PolicyCommand {
-    /// Check a policy; errors name line and column
-    Check(CheckOptions),
-    /// Show which rule decides a request, and what would permit it
-    Explain(Box<ExplainOptions>),
-    /// Write a policy that permits the group `admin` everything
-    Init {
-        /// Server's folder [default: $RCMD_DIR, /etc/rcmd]
-        #[arg(long, value_name = "DIR")]
-        dir: Option<PathBuf>,
-    },
-}
-
-/// The options of `rcmd-server policy check`.
-#[derive(Debug, clap::Args)]
-pub struct CheckOptions {
-    /// Server's folder [default: $RCMD_DIR, /etc/rcmd]
-    #[arg(long, value_name = "DIR")]
-    pub dir: Option<PathBuf>,
-    /// Policy to check [default: policy.cedar in that folder]
-    pub file: Option<PathBuf>,
-}
-
-/// The options of `rcmd-server policy explain`.
-#[derive(Debug, clap::Args)]
-#[command(after_help = "Exit status: 0 if the request is permitted, 1 if it is denied.\n\n\
-    Example:\n  rcmd-server policy explain --as alice --group ops -- systemctl restart db")]
-pub struct ExplainOptions {
-    /// Server's folder [default: $RCMD_DIR, /etc/rcmd]
-    #[arg(long, value_name = "DIR")]
-    pub dir: Option<PathBuf>,
-    /// Policy to ask [default: policy.cedar in that folder]
-    #[arg(long, value_name = "FILE")]
-    pub policy: Option<PathBuf>,
-    /// User who makes the request
-    #[arg(long = "as", value_name = "NAME")]
-    pub user: String,
-    /// Group in the user's certificate; repeatable
-    #[arg(long, value_name = "NAME")]
-    pub group: Vec<String>,
-    /// Account to run as [default: yours]
-    #[arg(long = "user", short = 'l', value_name = "USER")]
-    pub account: Option<String>,
-    /// COMMAND is one line for the shell
-    #[arg(long)]
-    pub shell: bool,
-    /// Folder to run in [default: the account's home]
-    #[arg(long, value_name = "DIR")]
-    pub cwd: Option<OsString>,
-    /// Variable to set for the command; repeatable
-    #[arg(long, value_name = "NAME=VALUE")]
-    pub env: Vec<OsString>,
-    /// Lock to hold while the command runs
-    #[arg(long, value_name = "NAME")]
-    pub lock: Option<String>,
-    /// Source address of the request [default: 127.0.0.1]
-    #[arg(long, value_name = "ADDRESS")]
-    pub from: Option<IpAddr>,
-    /// Time, as 2026-01-31T20:00:00Z [default: now]
-    #[arg(long, value_name = "TIME")]
-    pub time: Option<String>,
-    /// Program and its arguments, or the line for the shell
-    #[arg(last = true, required = true, value_name = "COMMAND")]
-    pub command: Vec<OsString>,
 }
 
 /// Reads a day or a time, in UTC unless the text says otherwise.

@@ -66,7 +66,8 @@ impl Loaded {
         let layout = Layout::for_host(dir);
         let settings = ServerSettings::load(&layout, listen)?;
         let trust = Trust::load(&layout)?;
-        let policy = policy::file::load(&settings.data.policy, &settings.host)?;
+        let policy =
+            policy::file::load(&settings.data.policy, &settings.host, settings.vocabulary)?;
         let limits = settings.limits.cut_to(process::descriptor_limit());
         Ok(Self { layout, settings, limits, trust, policy })
     }

@@ -6,9 +6,12 @@
 //! | `rules`, `parse`, `rule`, `diagnostic` | `policy.cedar` parsed and validated, each rule with its name and line |
 //! | `environment` | the variables that a rule lets a request set |
 //! | `digests` | the digests of programs that a rule compares with |
+//! | `words` | the text of a rule as words |
 //! | [`slice`](mod@slice), `query` | the rules that can apply to one identity, and their evaluation |
-//! | [`question`] | the facts of a request, as Cedar's context |
+//! | [`question`] | the facts of a request to run a command, as Cedar's context |
+//! | [`access`] | what a peer may ask for other than to run a command, with its facts |
 //! | `vocabulary` | the schema, entity types and actions that rules are written in |
+//! | [`widening`] | the rules that vocabulary 2 would widen |
 //! | `denial` | the reasons of a denial |
 //! | [`explain`] | which rule decided, and what would permit the request |
 //!
@@ -16,6 +19,7 @@
 //! rule permits is denied, a forbid overrides every permit, and a rule that can't be evaluated
 //! denies.
 
+pub mod access;
 mod denial;
 mod depth;
 mod diagnostic;
@@ -32,6 +36,8 @@ pub mod slice;
 #[cfg(test)]
 mod tests;
 mod vocabulary;
+pub mod widening;
+mod words;
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -39,12 +45,13 @@ use rcmd_certs::text::printable;
 use rcmd_protocol::{frame::Mode, request::Request};
 
 pub use self::{
+    access::Access,
     denial::{Denial, DenialKind, PROGRAM_WRITABLE},
     diagnostic::Diagnostic,
     question::{HostFacts, RequestContext},
     rules::Rules,
     slice::PolicySlice,
-    vocabulary::{Action, Host},
+    vocabulary::{Action, Host, Vocabulary},
 };
 use self::{
     digests::Digests,
@@ -107,7 +114,7 @@ impl AuthorizedRequest {
     /// # Errors
     /// The denial, if the rules no longer permit the request.
     pub fn recheck(&self, rules: &Rules, peer: &Peer, time: SystemTime) -> Result<(), Denial> {
-        let context = RequestContext { source: peer.address().ip(), time };
+        let context = RequestContext::of(peer, time);
         authorize(&rules.slice(peer.principal()), &self.request, &self.facts, context).map(drop)
     }
 }
@@ -125,7 +132,7 @@ pub fn decide(
     facts: &HostFacts,
     time: SystemTime,
 ) -> Result<Permit, Denial> {
-    let context = RequestContext { source: peer.address().ip(), time };
+    let context = RequestContext::of(peer, time);
     let Authorization { rules, sealed, no_new_privs } = authorize(slice, request, facts, context)?;
     let plan = Plan { no_new_privs: plan.no_new_privs || no_new_privs, ..plan };
     let copy = facts.program.digest.as_ref().and_then(|digest| digest.copy.as_ref());
@@ -220,21 +227,45 @@ pub fn needs_digest(
     tried.any(|digest| judged(Some(digest)) != without)
 }
 
-/// Returns the names of the rules that permit a peer to attach to a command that `owner` started.
+/// Evaluates what a peer asks for other than to run a command: reading and writing files among
+/// others. `slice` has the peer's identity, `access` the action with the account, its user ID, the
+/// path and the size, and `context` the peer's address, its way and the time. Does no I/O.
+///
+/// # Errors
+/// The denial, for the client and the log.
+pub fn authorize_access(
+    slice: &PolicySlice,
+    access: &Access,
+    context: RequestContext,
+) -> Result<Authorization, Denial> {
+    let query = Query { slice, action: access.action(), what: access.to_string() };
+    query.possible()?;
+    let cedar_context = access.context(context, &slice.recent).map_err(|why| query.broken(&why))?;
+    let permits = query.evaluate(cedar_context)?;
+    let permits = match access {
+        Access::Listen(facts) if facts.endpoint.is_open() => query.with_address(permits)?,
+        Access::Terminal(HostFacts { program, .. }) => match &program.writable {
+            Some(writable) => return Err(query.writable(writable)),
+            None => permits,
+        },
+        _ => permits,
+    };
+    Ok(Authorization::by(&permits, false))
+}
+
+/// Denies an action that no rule could permit, whatever is found on the host: as
+/// [`authorize_early`], for what [`authorize_access`] judges.
 ///
 /// # Errors
 /// The denial.
-pub fn authorize_attach(
-    slice: &PolicySlice,
-    owner: &str,
-    context: RequestContext,
-) -> Result<Vec<String>, Denial> {
-    let what = format!("take up a command of {owner}");
-    let query = Query { slice, action: Action::Attach, what };
-    query.possible()?;
-    let cedar_context =
-        question::of_job(owner, context, &slice.recent).map_err(|why| query.broken(&why))?;
-    Ok(names(&query.evaluate(cedar_context)?))
+pub fn authorize_access_early(slice: &PolicySlice, action: Action) -> Result<(), Denial> {
+    let what = match action {
+        Action::Terminal => "have a terminal".to_owned(),
+        Action::Attach => "take up a command".to_owned(),
+        Action::Relay => "relay connections".to_owned(),
+        other => format!("{} anything", other.as_str()),
+    };
+    Query { slice, action, what }.possible()
 }
 
 /// Denies a request that no rule could permit, whatever is found on the host. Nothing is looked up

@@ -4,5 +4,5 @@
 mod peer;
 mod store;
 
-pub use peer::{Peer, Principal};
+pub use peer::{Peer, Principal, Way};
 pub use store::{InstallError, Trust, TrustError, age};

@@ -4,26 +4,52 @@
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
 use std::{
+    ffi::OsString,
+    os::unix::ffi::OsStringExt as _,
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
 use rcmd_protocol::{frame::Mode, request::Request};
 use rcmd_server::{
-    policy::{Host, HostFacts, RequestContext, Rules, authorize},
+    policy::{
+        Access, Action, Denial, Host, HostFacts, RequestContext, Rules, Vocabulary,
+        access::{Endpoint, FileFacts, SocketFacts},
+        authorize, authorize_access, question,
+    },
     process::{Program, Uid},
-    trust::Principal,
+    trust::{Principal, Way},
 };
 
-/// A request as the document writes it:
+/// A question as the document writes it:
 /// `yes USER/GROUP,... as ACCOUNT [on LABEL] [from ADDRESS] [at HH:MM] [with NAME=VALUE]: WORDS`.
+/// `$ ` before the words makes them a shell line, and `@ACTION ` another action with its object.
 struct Line {
     permitted: bool,
+    circumstances: Circumstances,
+    asked: Asked,
+}
+
+/// Who asks, where, when, and as whom.
+struct Circumstances {
     who: Principal,
     host: Host,
-    request: Request,
-    found: HostFacts,
+    account: String,
     moment: RequestContext,
+}
+
+enum Asked {
+    Command(Request, HostFacts),
+    Access(Access),
+}
+
+impl Asked {
+    fn action(&self) -> Action {
+        match self {
+            Self::Command(request, _) => question::action(request),
+            Self::Access(access) => access.action(),
+        }
+    }
 }
 
 impl Line {
@@ -55,30 +81,99 @@ impl Line {
                 other => panic!("{other} in {text}"),
             }
         }
-        let (mode, args) = match command.strip_prefix("$ ") {
-            Some(line) => (Mode::Shell, vec![bytes(line)]),
-            None => (Mode::Exec, command.split(' ').map(bytes).collect()),
-        };
-        let program = match (mode, command.split(' ').next().unwrap()) {
-            (Mode::Shell, _) => PathBuf::from("/usr/bin/bash"),
-            (Mode::Exec, name) => Path::new("/usr/bin").join(name),
-        };
-        Self {
-            permitted,
+        let circumstances = Circumstances {
             who,
             host: Host { name: "host1".into(), labels: vec![label.to_owned()] },
-            request: Request::builder(mode, args).envs(env).build().unwrap(),
-            found: HostFacts {
-                account: account.into(),
-                uid: Uid::from_raw(if account == "root" { 0 } else { 1000 }),
-                cwd: "/".into(),
-                program: Program { path: program, writable: None, digest: None },
-            },
+            account: account.to_owned(),
             moment: RequestContext {
                 source: source.parse().unwrap(),
+                way: Way::Tcp,
                 time: SystemTime::UNIX_EPOCH + Duration::from_secs(20_000 * 86_400 + time * 60),
             },
+        };
+        let asked = match command.strip_prefix('@').map(|rest| rest.split_once(' ').unwrap()) {
+            Some((action, object)) => Asked::Access(circumstances.access(action, object)),
+            None => circumstances.command(command, env),
+        };
+        Self { permitted, circumstances, asked }
+    }
+}
+
+impl Circumstances {
+    fn uid(&self) -> Uid {
+        Uid::from_raw(if self.account == "root" { 0 } else { 1000 })
+    }
+
+    fn facts(&self, program: PathBuf) -> HostFacts {
+        HostFacts {
+            account: self.account.clone().into(),
+            uid: self.uid(),
+            cwd: "/".into(),
+            program: Program { path: program, writable: None, digest: None },
         }
+    }
+
+    fn command(&self, text: &str, env: Vec<Vec<u8>>) -> Asked {
+        let (mode, args, program) = match text.strip_prefix("$ ") {
+            Some(line) => (Mode::Shell, vec![bytes(line)], "bash"),
+            None => {
+                let name = text.split(' ').next().unwrap();
+                (Mode::Exec, text.split(' ').map(bytes).collect(), name)
+            }
+        };
+        let request = Request::builder(mode, args).envs(env).build().unwrap();
+        Asked::Command(request, self.facts(Path::new("/usr/bin").join(program)))
+    }
+
+    /// Returns a request for an action other than `run` and `shell`: `object` is a path, a size and
+    /// a path, an address with its port, or the owner of a command.
+    fn access(&self, action: &str, object: &str) -> Access {
+        let (account, uid) = (self.account.clone().into(), self.uid());
+        let owner = || object.to_owned();
+        let file = |size, path: &str| FileFacts {
+            path: PathBuf::from(OsString::from_vec(bytes(path))),
+            account: self.account.clone().into(),
+            uid: self.uid(),
+            size,
+        };
+        let endpoint = || {
+            let (host, port) = object.rsplit_once(':').unwrap();
+            let address = Some(host.parse().unwrap());
+            let host = if action == "forward" { host.to_owned() } else { String::new() };
+            Endpoint::Port { host, address, port: port.parse().unwrap() }
+        };
+        match action {
+            "terminal" => Access::Terminal(self.facts(object.into())),
+            "read" => Access::Read(file(0, object)),
+            "write" => {
+                let (size, path) = object.split_once(' ').unwrap_or(("0", object));
+                Access::Write(file(size.parse().unwrap(), path))
+            }
+            "forward" => Access::Forward(SocketFacts { account, uid, endpoint: endpoint() }),
+            "listen" => Access::Listen(SocketFacts { account, uid, endpoint: endpoint() }),
+            "relay" => Access::Relay,
+            "attach" => Access::Attach { owner: owner() },
+            "list" => Access::List { owner: owner() },
+            "kill" => Access::Kill { owner: owner() },
+            other => panic!("there is no @{other}"),
+        }
+    }
+
+    fn rules(&self, text: &str, vocabulary: Vocabulary) -> Rules {
+        let rules = Rules::parse(text, self.host.clone(), vocabulary)
+            .unwrap_or_else(|flaws| panic!("{}\n{text}", flaws[0]));
+        assert_eq!(rules.warnings(), [], "{text}");
+        assert_eq!(rules.widened(), [], "{text}");
+        rules
+    }
+
+    fn judge(&self, rules: &Rules, asked: &Asked) -> Result<Vec<String>, Denial> {
+        let slice = rules.slice(&self.who);
+        let judged = match asked {
+            Asked::Command(request, found) => authorize(&slice, request, found, self.moment),
+            Asked::Access(access) => authorize_access(&slice, access, self.moment),
+        };
+        judged.map(|judged| judged.rules)
     }
 }
 
@@ -108,6 +203,8 @@ fn recipes() -> Vec<(String, Vec<String>)> {
     found
 }
 
+const VOCABULARIES: [Vocabulary; 2] = [Vocabulary::One, Vocabulary::Two];
+
 #[test]
 fn every_recipe_says_what_stands_below_it() {
     let recipes = recipes();
@@ -116,12 +213,69 @@ fn every_recipe_says_what_stands_below_it() {
         assert!(lines.iter().any(|line| line.starts_with("yes")), "{text}");
         assert!(lines.iter().any(|line| line.starts_with("no")), "{text}");
         for line in lines {
-            let Line { permitted, who, host, request, found, moment } = Line::read(&line);
-            let rules =
-                Rules::parse(&text, host).unwrap_or_else(|flaws| panic!("{}\n{text}", flaws[0]));
-            assert_eq!(rules.warnings(), [], "{text}");
-            let judged = authorize(&rules.slice(&who), &request, &found, moment);
-            assert_eq!(judged.is_ok(), permitted, "{line}: {judged:?}");
+            let Line { permitted, circumstances, asked } = Line::read(&line);
+            for vocabulary in VOCABULARIES {
+                let rules = circumstances.rules(&text, vocabulary);
+                let judged = circumstances.judge(&rules, &asked);
+                assert_eq!(judged.is_ok(), permitted, "{line} under {vocabulary:?}: {judged:?}");
+            }
+        }
+    }
+}
+
+/// For each recipe, by the first name in it, the actions that it permits to somebody.
+const PERMITTED: [(&str, &str); 14] = [
+    ("own-commands", "attach list kill"),
+    ("oncall-restarts", "run"),
+    ("oncall-instances", "run"),
+    ("ci-deploys", "run"),
+    ("auditors-read", "run"),
+    ("support-reads", "read write"),
+    ("admins", "run shell terminal"),
+    ("admins", "run shell terminal"),
+    ("everybody-looks", "run"),
+    ("developers-on-staging", "run shell"),
+    ("contractors", "run"),
+    ("everything", STAFF),
+    ("everything", STAFF),
+    ("emergency", "run shell terminal attach read write forward listen list kill"),
+];
+const STAFF: &str = "run shell terminal read write";
+
+/// Each recipe is asked for every action, in the circumstances of each line that stands below it.
+#[test]
+fn every_recipe_permits_the_actions_that_it_names_and_no_other() {
+    let recipes = recipes();
+    assert_eq!(recipes.len(), PERMITTED.len());
+    for ((text, lines), (name, actions)) in recipes.iter().zip(PERMITTED) {
+        assert!(text.trim_start().starts_with(&format!("@id(\"{name}\")")), "{name}: {text}");
+        for vocabulary in VOCABULARIES {
+            let mut permitted = Vec::new();
+            for Line { circumstances, asked, .. } in lines.iter().map(|line| Line::read(line)) {
+                let rules = circumstances.rules(text, vocabulary);
+                let may = |asked: &Asked| circumstances.judge(&rules, asked).is_ok();
+                let plain = |action: Action| match action {
+                    Action::Run => circumstances.command("id", Vec::new()),
+                    Action::Shell => circumstances.command("$ id", Vec::new()),
+                    other => {
+                        let objects = ["/usr/bin/bash", "10.0.0.1:80", "127.0.0.1:8080", "nobody"];
+                        let object = match other {
+                            Action::Terminal | Action::Read | Action::Write => objects[0],
+                            Action::Forward => objects[1],
+                            Action::Listen => objects[2],
+                            _ => objects[3],
+                        };
+                        Asked::Access(circumstances.access(other.as_str(), object))
+                    }
+                };
+                permitted.extend(Action::ALL.into_iter().filter(|action| may(&plain(*action))));
+                if may(&asked) {
+                    permitted.push(asked.action());
+                }
+            }
+            let permitted = Action::ALL.into_iter().filter(|action| permitted.contains(action));
+            let permitted: Vec<_> = permitted.map(Action::as_str).collect();
+            assert_eq!(permitted.join(" "), actions, "{name} under {vocabulary:?}");
         }
     }
 }
@@ -133,5 +287,5 @@ fn the_recipes_stand_together_in_one_file() {
         all += &text.replace("@id(\"", &format!("@id(\"{number}-"));
     }
     let host = Host { name: "host1".into(), labels: Vec::new() };
-    Rules::parse(&all, host).unwrap_or_else(|flaws| panic!("{}", flaws[0]));
+    Rules::parse(&all, host, Vocabulary::Two).unwrap_or_else(|flaws| panic!("{}", flaws[0]));
 }

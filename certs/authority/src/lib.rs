@@ -20,3 +20,7 @@ pub mod state;
 /// The policy of a new host, which permits the group `admin` everything: `quickstart` writes it, and so does
 /// `rcmd-server policy init`.
 pub const POLICY: &str = include_str!("policy.cedar");
+
+/// The settings of a new host, which set the policy's vocabulary to 2. `quickstart` writes them with the policy, and
+/// so does `rcmd-server policy init`.
+pub const SETTINGS: &str = include_str!("server.toml");

@@ -84,6 +84,21 @@ fn quickstart_makes_a_working_folder_and_prints_the_next_commands() {
     let names = &tls::load_certificates(&layout.server_cert()).unwrap()[0];
     assert!(names.names.dns.contains(&"localhost".to_owned()));
     assert_eq!(names.names.addresses.len(), 2);
+    let settings = fs::read_to_string(layout.server_toml()).unwrap();
+    assert!(settings.contains("\npolicy.vocabulary = 2\n"), "{settings}");
+}
+
+#[test]
+fn quickstart_widens_no_policy_and_changes_no_settings_that_are_there() {
+    let root = tempfile::tempdir().unwrap();
+    for (file, other) in [("policy.cedar", "server.toml"), ("server.toml", "policy.cedar")] {
+        let dir = root.path().join(file);
+        fs::create_dir(&dir).unwrap();
+        fs::write(dir.join(file), "// mine\n").unwrap();
+        succeed(&["quickstart", file], root.path());
+        assert_eq!(fs::read_to_string(dir.join(file)).unwrap(), "// mine\n");
+        assert_eq!(dir.join(other).exists(), other == "policy.cedar", "{other}");
+    }
 }
 
 #[test]

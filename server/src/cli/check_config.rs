@@ -46,7 +46,10 @@ pub fn run(options: ServerOptions, out: &mut impl Write) -> Result<()> {
     }
     match policy.is_missing() {
         true => writeln!(out, "policy       none, so everything is denied")?,
-        false => writeln!(out, "policy       {} rules", policy.len())?,
+        false => {
+            let vocabulary = policy.vocabulary().number();
+            writeln!(out, "policy       {} rules, vocabulary {vocabulary}", policy.len())?;
+        }
     }
     let findings = tls::check_server(&settings.identity)?;
     if let Some(finding) = findings.first() {

@@ -31,7 +31,8 @@ pub(super) fn log_policy(settings: &ServerSettings, policy: &Rules) {
     if policy.is_missing() {
         warn!(%file, "there is no policy, so everything is denied; `rcmd-server policy init` writes one");
     } else {
-        info!(%file, rules = policy.len(), "policy");
+        let vocabulary = policy.vocabulary().number();
+        info!(%file, rules = policy.len(), vocabulary, "policy");
     }
     for warning in policy.warnings() {
         warn!(%file, line = warning.line, column = warning.column, "{}", warning.message);

@@ -6,20 +6,28 @@ use rcmd_certs::Layout;
 use tracing::{error, info};
 
 use super::notices::{log_policy, warn_of_certificates};
-use crate::{config::ServerSettings, job::Message, policy, state::ServerState};
+use crate::{
+    config::ServerSettings,
+    job::Message,
+    policy::{self, Vocabulary},
+    state::ServerState,
+};
 
-/// Reloads the limits of identities. The old ones stay in use if the new ones are invalid.
-fn reload_limits(layout: &Layout, state: &ServerState) {
+/// Reloads the limits of identities, and returns the policy's vocabulary. If the file is invalid, the
+/// old ones stay in use.
+fn reload_settings(layout: &Layout, state: &ServerState) -> Vocabulary {
     let audit = &state.jobs.audit;
     match ServerSettings::load(layout, state.settings.listen.clone()) {
         Ok(settings) => {
             state.relimit(&settings.limits);
             audit.reloaded("limits", None, None);
             info!("limits of identities reloaded");
+            settings.vocabulary
         }
         Err(error) => {
             audit.reloaded("limits", Some(error.to_string()), None);
-            error!(%error, "limits not reloaded; the old ones stay in use");
+            error!(%error, "limits not reloaded; they and the policy's vocabulary stay as they were");
+            state.policy.load().vocabulary()
         }
     }
 }
@@ -30,9 +38,9 @@ fn reload_limits(layout: &Layout, state: &ServerState) {
 /// # Panics
 /// Outside a tokio runtime, whose tasks notify the jobs of the new policy.
 pub(super) fn reload(layout: &Layout, state: &ServerState) {
-    reload_limits(layout, state);
+    let vocabulary = reload_settings(layout, state);
     let (settings, audit) = (&state.settings, &state.jobs.audit);
-    match policy::file::load(&settings.data.policy, &settings.host) {
+    match policy::file::load(&settings.data.policy, &settings.host, vocabulary) {
         Ok(policy) => {
             log_policy(settings, &policy);
             let policy = Arc::new(policy);

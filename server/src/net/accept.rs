@@ -21,8 +21,11 @@ use tracing::warn;
 
 use super::pending::{self, HelloGuard};
 use crate::{
-    admission::slots::ConnectionSlot, config::limits::LINGER, net::connection, state::ServerState,
-    trust::Peer,
+    admission::slots::ConnectionSlot,
+    config::limits::LINGER,
+    net::connection,
+    state::ServerState,
+    trust::{Peer, Way},
 };
 
 /// A peer that is known.
@@ -112,7 +115,7 @@ where
         return None;
     }
     let chain = session.peer_certificates().unwrap_or_default();
-    let peer = match Peer::of(chain, clients, address) {
+    let peer = match Peer::of(chain, clients, address, Way::Tcp) {
         Ok(peer) => peer,
         Err(error) => {
             warn!(peer = %address, reason = %error, "refused");

@@ -1,7 +1,7 @@
 //! Limits on how deep the text of a policy may nest. Cedar's parser, validator and evaluator
 //! recurse for each level, and a stack overflow would end the whole program.
 
-use super::diagnostic::Diagnostic;
+use super::{diagnostic::Diagnostic, words::Words};
 
 /// The maximum number of brackets and `if` within each other.
 const LEVELS: usize = 24;
@@ -17,7 +17,7 @@ pub(super) fn check(text: &str) -> Result<(), Diagnostic> {
     // The number of open `if` within each bracket, the outermost first.
     let mut open = vec![0];
     let mut chained = 0;
-    for (at, word) in (Words { text, at: 0 }) {
+    for (at, word) in Words::of(text) {
         match word {
             "(" | "[" | "{" => open.push(0),
             ")" | "]" | "}" if open.len() > 1 => _ = open.pop(),
@@ -40,54 +40,6 @@ pub(super) fn check(text: &str) -> Result<(), Diagnostic> {
 
 fn refused(text: &str, at: usize, message: String) -> Diagnostic {
     Diagnostic::at(text, at, message, Some("split it into several rules".to_owned()))
-}
-
-/// The words of a policy, without its comments. A string is one word.
-struct Words<'a> {
-    text: &'a str,
-    at: usize,
-}
-
-impl<'a> Iterator for Words<'a> {
-    type Item = (usize, &'a str);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            let rest = self.text.get(self.at..)?;
-            let first = rest.chars().next()?;
-            let at = self.at;
-            let length = if rest.starts_with("//") {
-                self.at += rest.find('\n').unwrap_or(rest.len());
-                continue;
-            } else if first == '"' {
-                string(rest)
-            } else if is_of_a_word(first) {
-                rest.find(|c| !is_of_a_word(c)).unwrap_or(rest.len())
-            } else {
-                first.len_utf8()
-            };
-            self.at += length;
-            if !first.is_whitespace() {
-                return Some((at, rest.get(..length).unwrap_or(rest)));
-            }
-        }
-    }
-}
-
-fn is_of_a_word(c: char) -> bool {
-    c.is_alphanumeric() || c == '_'
-}
-
-/// Returns the length of the string that a text begins with, or of the whole text if the string is
-/// not closed.
-fn string(text: &str) -> usize {
-    let mut escaped = true;
-    let end = text.char_indices().find(|(at, c)| {
-        let closes = *at > 0 && *c == '"' && !escaped;
-        escaped = *at > 0 && *c == '\\' && !escaped;
-        closes
-    });
-    end.map_or(text.len(), |(at, _)| at + 1)
 }
 
 #[cfg(test)]

@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use rcmd_protocol::{frame::Mode, request::Request};
 
 use super::{
-    question::HostFacts,
+    access::{Access, Endpoint, FileFacts, SocketFacts},
+    question::{HostFacts, action},
     rules::Rules,
-    vocabulary::{is_group, is_user},
+    vocabulary::{Action, is_group, is_user},
 };
 use crate::trust::Principal;
 
@@ -47,26 +48,80 @@ pub fn rule_for(user: &str, request: &Request, facts: &HostFacts) -> Option<Stri
     let words: Option<Vec<_>> =
         request.args().iter().map(|word| std::str::from_utf8(word).ok()).collect();
     let words = words?;
-    let (action, what) = match request.mode() {
-        Mode::Shell => ("shell", format!("context.line == {}", quoted(words.first()?))),
+    let mut conditions = match request.mode() {
+        Mode::Shell => vec![equal("line", words.first()?)],
         Mode::Exec => {
             let numbered = words.iter().enumerate().map(|(n, word)| quoted(&format!("{n}={word}")));
             let argv: Vec<_> = numbered.collect();
-            let program = quoted(facts.program.path.to_str()?);
-            let what =
-                format!("context.program == {program} &&\n  context.argv == [{}]", argv.join(", "));
-            ("run", what)
+            let program = equal("program", facts.program.path.to_str()?);
+            vec![program, format!("context.argv == [{}]", argv.join(", "))]
         }
     };
-    let (user, account) = (quoted(user), quoted(account));
-    let lock = request
-        .lock()
-        .map(|lock| format!(" &&\n  context has lock && context.lock == {}", quoted(&lock.name)));
-    let lock = lock.unwrap_or_default();
-    Some(format!(
-        "permit (\n  principal == User::{user},\n  action == Action::\"{action}\",\n  resource\n) \
-         when {{\n  {what} &&\n  context.account == {account}{lock}\n}};\n"
-    ))
+    conditions.push(equal("account", account));
+    if let Some(lock) = request.lock() {
+        conditions.push(format!("context has lock && {}", equal("lock", &lock.name)));
+    }
+    Some(rule(user, action(request), &conditions))
+}
+
+/// Returns a rule that permits exactly this to this user and nothing else, but for the size: it
+/// permits a smaller one too. Returns `None` if a fact is not UTF-8.
+pub fn rule_for_access(user: &str, access: &Access) -> Option<String> {
+    let owned = |owner: &str| vec![format!("context.owner == User::{}", quoted(owner))];
+    let file = |facts: &FileFacts| {
+        let (path, account) = (facts.path.to_str()?, facts.account.to_str()?);
+        Some(vec![equal("path", path), equal("account", account)])
+    };
+    let conditions = match access {
+        Access::Terminal(HostFacts { program, account, .. }) => vec![
+            equal("program", program.path.to_str()?),
+            equal("line", ""),
+            equal("account", account.to_str()?),
+        ],
+        Access::Read(facts) => file(facts)?,
+        Access::Write(facts) => {
+            let mut conditions = file(facts)?;
+            conditions.push(format!("context.size <= {}", facts.size));
+            conditions
+        }
+        Access::Forward(facts) => socket(facts, true)?,
+        Access::Listen(facts) => socket(facts, false)?,
+        Access::Relay => Vec::new(),
+        Access::Attach { owner } | Access::List { owner } | Access::Kill { owner } => owned(owner),
+    };
+    Some(rule(user, access.action(), &conditions))
+}
+
+/// Returns the conditions for exactly this endpoint.
+fn socket(facts: &SocketFacts, has_host: bool) -> Option<Vec<String>> {
+    let mut conditions = match &facts.endpoint {
+        Endpoint::Port { host, address, port } => {
+            let host = has_host.then(|| equal("host", host));
+            let address = address
+                .map(|address| format!("context.address == ip(\"{}\")", address.to_canonical()));
+            let port = format!("context.port == {port}");
+            host.into_iter().chain(address).chain([port]).collect()
+        }
+        Endpoint::Path(path) => vec![equal("path", path)],
+    };
+    conditions.push(equal("account", facts.account.to_str()?));
+    Some(conditions)
+}
+
+fn equal(attribute: &str, text: &str) -> String {
+    format!("context.{attribute} == {}", quoted(text))
+}
+
+fn rule(user: &str, action: Action, conditions: &[String]) -> String {
+    let scope = format!(
+        "permit (\n  principal == User::{},\n  action == Action::\"{}\",\n  resource\n)",
+        quoted(user),
+        action.as_str()
+    );
+    match conditions {
+        [] => format!("{scope};\n"),
+        some => format!("{scope} when {{\n  {}\n}};\n", some.join(" &&\n  ")),
+    }
 }
 
 /// Returns a text as a string literal of Cedar's.

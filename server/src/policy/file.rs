@@ -7,7 +7,11 @@ use std::{
 
 use rcmd_certs::files::{self, FileError};
 
-use super::{diagnostic::Diagnostic, rules::Rules, vocabulary::Host};
+use super::{
+    diagnostic::Diagnostic,
+    rules::Rules,
+    vocabulary::{Host, Vocabulary},
+};
 
 /// The maximum size of a policy in bytes, enough for some ten thousand rules.
 const LIMIT: u64 = 4 << 20;
@@ -54,10 +58,10 @@ impl fmt::Display for Diagnostics<'_> {
 ///
 /// # Errors
 /// If the file can't be read, others could change it, or the policy has errors.
-pub fn load(path: &Path, host: &Host) -> Result<Rules, PolicyError> {
+pub fn load(path: &Path, host: &Host, vocabulary: Vocabulary) -> Result<Rules, PolicyError> {
     match files::read_public_up_to(path, LIMIT) {
-        Err(error) if error.is_missing() => Ok(Rules::missing(host.clone())),
-        read => parse(path, read?, host),
+        Err(error) if error.is_missing() => Ok(Rules::missing(host.clone(), vocabulary)),
+        read => parse(path, read?, host, vocabulary),
     }
 }
 
@@ -70,15 +74,20 @@ pub fn refused(path: &Path) -> Option<FileError> {
 ///
 /// # Errors
 /// If the file can't be read, or the policy has errors.
-pub fn check(path: &Path, host: &Host) -> Result<Rules, PolicyError> {
-    parse(path, files::read_shown(path, LIMIT)?, host)
+pub fn check(path: &Path, host: &Host, vocabulary: Vocabulary) -> Result<Rules, PolicyError> {
+    parse(path, files::read_shown(path, LIMIT)?, host, vocabulary)
 }
 
-fn parse(path: &Path, bytes: Vec<u8>, host: &Host) -> Result<Rules, PolicyError> {
+fn parse(
+    path: &Path,
+    bytes: Vec<u8>,
+    host: &Host,
+    vocabulary: Vocabulary,
+) -> Result<Rules, PolicyError> {
     let text = String::from_utf8(bytes).map_err(|error| PolicyError::Text {
         path: path.to_owned(),
         at: error.utf8_error().valid_up_to(),
     })?;
-    Rules::parse(&text, host.clone())
+    Rules::parse(&text, host.clone(), vocabulary)
         .map_err(|diagnostics| PolicyError::Invalid { path: path.to_owned(), diagnostics })
 }

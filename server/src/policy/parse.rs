@@ -1,8 +1,8 @@
 //! Parsing a policy: from a text to rules that are validated strictly and have a name and a line.
 
-use std::{str::FromStr as _, sync::Arc};
+use std::{collections::HashSet, str::FromStr as _, sync::Arc};
 
-use cedar_policy::{Effect, Policy, PolicyId, PolicySet};
+use cedar_policy::{Effect, Policy, PolicyId, PolicySet, ValidationError, ValidationResult};
 use rcmd_certs::text::place;
 
 use super::{
@@ -11,8 +11,10 @@ use super::{
     digests::Digests,
     environment::Allowed,
     rule::Rule,
-    vocabulary::validate,
+    vocabulary::{Vocabulary, validate, were_valid},
+    words,
 };
+use crate::trust::Way;
 
 /// A parsed policy.
 #[derive(Debug)]
@@ -23,11 +25,12 @@ pub(super) struct Parsed {
     pub(super) warnings: Vec<Diagnostic>,
 }
 
-/// Parses and validates a policy.
+/// Parses and validates a policy. Under vocabulary 1, errors of rules that were valid before there
+/// were further actions are warnings.
 ///
 /// # Errors
 /// All errors of the policy, in the order of the text.
-pub(super) fn parse(text: &str) -> Result<Parsed, Vec<Diagnostic>> {
+pub(super) fn parse(text: &str, vocabulary: Vocabulary) -> Result<Parsed, Vec<Diagnostic>> {
     depth::check(text).map_err(|wrong| vec![wrong])?;
     let set = PolicySet::from_str(text).map_err(|errors| match has_rules(text) {
         true => sorted(errors.iter().map(|error| Diagnostic::of(text, error))),
@@ -45,10 +48,13 @@ pub(super) fn parse(text: &str) -> Result<Parsed, Vec<Diagnostic>> {
     let set = PolicySet::from_policies(policies)
         .map_err(|error| vec![Diagnostic::at(text, 0, error.to_string(), None)])?;
     let found = validate(&set);
-    if !found.validation_passed() {
-        let errors = found.validation_errors().map(|error| Diagnostic::of(text, error));
+    let errors = found.validation_errors().map(|error| Diagnostic::of(text, error));
+    if !found.validation_passed()
+        && (vocabulary == Vocabulary::Two || !were_valid(&wrong_ones(&set, &found)))
+    {
         return Err(sorted(errors));
     }
+    warnings.extend(errors.map(of_a_former_rule));
     warnings.extend(found.validation_warnings().map(|warning| Diagnostic::of(text, warning)));
     Ok(Parsed { rules, warnings: sorted(warnings.into_iter()) })
 }
@@ -113,11 +119,43 @@ fn named(
                 continue;
             }
         };
+        let unknown = words::compared(&source, "way").into_iter();
+        let is_way = |text: &str| Way::ALL.iter().any(|way| way.as_str() == text.trim_matches('"'));
+        let unknown = unknown.filter(|(_, way)| !is_way(way));
+        warnings.extend(unknown.map(|(way_at, way)| never_equal(text, at + way_at, way)));
         let digests = Digests::parse(&source);
+        let names_address = words::names(&source, "address");
         let policy = policy.new_id(PolicyId::new(name));
-        rules.push(Arc::new(Rule { policy, env, no_new_privs, digests, line }));
+        rules.push(Arc::new(Rule { policy, env, no_new_privs, digests, names_address, line }));
     }
     if diagnostics.is_empty() { Ok(rules) } else { Err(diagnostics) }
+}
+
+/// Returns those of the rules in which the validator has found errors.
+fn wrong_ones(rules: &PolicySet, found: &ValidationResult) -> PolicySet {
+    let wrong: HashSet<_> = found.validation_errors().map(ValidationError::policy_id).collect();
+    let wrong = rules.policies().filter(|rule| wrong.contains(rule.id())).cloned();
+    match PolicySet::from_policies(wrong) {
+        Ok(wrong) => wrong,
+        Err(error) => unreachable!("names of rules are distinct: {error}"),
+    }
+}
+
+/// Makes the warning about an error in a rule that was valid before there were further actions.
+fn of_a_former_rule(error: Diagnostic) -> Diagnostic {
+    let message = format!(
+        "{}; the rule is kept because it was valid in earlier versions. A request for an action \
+         under which it cannot be evaluated is denied, and vocabulary 2 refuses the rule",
+        error.message
+    );
+    Diagnostic { message, ..error }
+}
+
+/// Makes the warning about a way that no connection has. To Cedar it is a text as any other.
+fn never_equal(text: &str, at: usize, way: &str) -> Diagnostic {
+    let ways = Way::ALL.map(|way| format!("{:?}", way.as_str())).join(", ");
+    let way = rcmd_certs::text::printable(way);
+    Diagnostic::at(text, at, format!("context.way is never {way}; it is one of {ways}"), None)
 }
 
 /// Checks a rule's annotations and returns whether one requires no_new_privs. Cedar gives

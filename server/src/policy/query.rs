@@ -99,6 +99,24 @@ impl Query<'_> {
         }
     }
 
+    /// Returns those of the rules that name the address to listen on. The others do not permit an
+    /// address that other hosts can reach, since their author may not have thought of it.
+    pub(super) fn with_address(&self, permits: Vec<Arc<Rule>>) -> Result<Vec<Arc<Rule>>, Denial> {
+        let (enough, short): (Vec<_>, Vec<_>) =
+            permits.into_iter().partition(|rule| rule.names_address);
+        if !enough.is_empty() {
+            return Ok(enough);
+        }
+        let names = names(&short);
+        let because =
+            format!("the rule {} names no address, so it permits loopback only", quoted(&names));
+        let mut denial = self.denial(DenialKind::NoRule, names, &because);
+        denial.hint = "Listen on 127.0.0.1 or ::1, or name the address in the rule: \
+                       context.address == ip(\"...\")."
+            .to_owned();
+        Err(denial)
+    }
+
     /// Returns those of the rules that also permit the settings of the request's environment.
     pub(super) fn with_settings(
         &self,

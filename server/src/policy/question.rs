@@ -4,7 +4,7 @@
 
 use std::{
     ffi::OsString,
-    net::IpAddr,
+    net::{IpAddr, Ipv6Addr},
     os::unix::ffi::OsStrExt as _,
     path::PathBuf,
     sync::{Mutex, PoisonError},
@@ -15,8 +15,11 @@ use cedar_policy::{Context, RestrictedExpression};
 use rcmd_certs::clock;
 use rcmd_protocol::{frame::Mode, request::Request};
 
-use super::vocabulary::{Action, user};
-use crate::process::{Program, Uid};
+use super::vocabulary::Action;
+use crate::{
+    process::{Program, Uid},
+    trust::{Peer, Way},
+};
 
 /// The number of arguments that have a place in `args`; further ones are only in `argv` and `argc`.
 pub const ARGS: usize = 32;
@@ -34,27 +37,30 @@ pub struct HostFacts {
     pub program: Program,
 }
 
-/// The time of a request, and the address that it comes from.
+/// The time of a request, and where it comes from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RequestContext {
-    /// The peer's address.
+    /// The peer's address; `::` if there is none that can be trusted.
     pub source: IpAddr,
+    /// The way by which the peer's connection comes.
+    pub way: Way,
     /// The time of the request.
     pub time: SystemTime,
 }
 
-type Pair = (String, RestrictedExpression);
+pub(super) type Pair = (String, RestrictedExpression);
 
-fn text(name: &str, value: impl Into<String>) -> Pair {
+pub(super) fn text(name: &str, value: impl Into<String>) -> Pair {
     (name.to_owned(), RestrictedExpression::new_string(value.into()))
 }
 
-fn truth(name: &str, value: bool) -> Pair {
+pub(super) fn truth(name: &str, value: bool) -> Pair {
     (name.to_owned(), RestrictedExpression::new_bool(value))
 }
 
-fn number(name: &str, value: usize) -> Pair {
-    let value = i64::try_from(value).unwrap_or(i64::MAX);
+/// Returns a number as a fact; one past those of Cedar's is its largest.
+pub(super) fn number(name: &str, value: impl TryInto<i64>) -> Pair {
+    let value = value.try_into().unwrap_or(i64::MAX);
     (name.to_owned(), RestrictedExpression::new_long(value))
 }
 
@@ -63,24 +69,36 @@ fn set(name: &str, values: impl Iterator<Item = String>) -> Pair {
     (name.to_owned(), RestrictedExpression::new_set(values))
 }
 
-fn utf8(bytes: &[u8]) -> Option<&str> {
+/// Returns an address as a fact, and `::` for none. One that stands for an IPv4 address is that.
+pub(super) fn address(name: &str, value: Option<IpAddr>) -> Pair {
+    let value = value.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED)).to_canonical();
+    (name.to_owned(), RestrictedExpression::new_ip(value.to_string()))
+}
+
+pub(super) fn utf8(bytes: &[u8]) -> Option<&str> {
     std::str::from_utf8(bytes).ok()
 }
 
 impl RequestContext {
+    /// Returns the context of a request of this peer.
+    pub fn of(peer: &Peer, time: SystemTime) -> Self {
+        Self { source: peer.address().ip(), way: peer.way(), time }
+    }
+
     /// Returns the context rounded down to the second, the precision that rules see.
     fn rounded(self) -> Self {
         let whole = self.time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
         // Cedar reads times of four-digit years only.
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(whole.min(253_402_300_799));
-        Self { source: self.source.to_canonical(), time }
+        Self { source: self.source.to_canonical(), way: self.way, time }
     }
 
-    fn pairs(self) -> [Pair; 2] {
+    fn pairs(self) -> [Pair; 3] {
         let since = self.time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let time = clock::date(i64::try_from(since.as_secs()).unwrap_or(i64::MAX));
         [
-            ("source".to_owned(), RestrictedExpression::new_ip(self.source.to_string())),
+            address("source", Some(self.source)),
+            text("way", self.way.as_str()),
             ("time".to_owned(), RestrictedExpression::new_datetime(time)),
         ]
     }
@@ -89,10 +107,10 @@ impl RequestContext {
 /// The latest context as Cedar's values. Making these takes as long as all the rest of a question,
 /// and a busy peer asks many times a second.
 #[derive(Debug, Default)]
-pub(super) struct Recent(Mutex<Option<(RequestContext, [Pair; 2])>>);
+pub(super) struct Recent(Mutex<Option<(RequestContext, [Pair; 3])>>);
 
 impl Recent {
-    fn pairs(&self, context: RequestContext) -> [Pair; 2] {
+    pub(super) fn pairs(&self, context: RequestContext) -> [Pair; 3] {
         let context = context.rounded();
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match &*last {
@@ -140,7 +158,7 @@ pub(super) fn of_request(
     let mut pairs = vec![
         text("program", program),
         text("account", account),
-        ("uid".to_owned(), RestrictedExpression::new_long(facts.uid.as_raw().into())),
+        number("uid", facts.uid.as_raw()),
         text("cwd", cwd),
         set("env", env.into_iter()),
         truth("tty", false),
@@ -169,19 +187,5 @@ pub(super) fn of_request(
             pairs.extend(digest.map(|digest| text("digest", digest)));
         }
     }
-    Context::from_pairs(pairs).map_err(|error| error.to_string())
-}
-
-/// Returns Cedar's context for a request about a command that `owner` has started.
-///
-/// # Errors
-/// Cedar's message, if it rejects a fact.
-pub(super) fn of_job(
-    owner: &str,
-    context: RequestContext,
-    recent: &Recent,
-) -> Result<Context, String> {
-    let owner = RestrictedExpression::new_entity_uid(user(owner));
-    let pairs = [("owner".to_owned(), owner)].into_iter().chain(recent.pairs(context));
     Context::from_pairs(pairs).map_err(|error| error.to_string())
 }

@@ -1,11 +1,11 @@
 //! One rule of a policy.
 
-use cedar_policy::{ActionConstraint, Effect, EntityUid, Policy};
+use cedar_policy::{ActionConstraint, Effect, Policy};
 
 use super::{
     digests::Digests,
     environment::Allowed,
-    vocabulary::{Action, TYPES, uid},
+    vocabulary::{Action, TYPES, Vocabulary, uid},
 };
 
 /// A rule, with the meaning of its annotations.
@@ -19,6 +19,9 @@ pub(super) struct Rule {
     pub(super) no_new_privs: bool,
     /// The use that the rule makes of the program's digest.
     pub(super) digests: Digests,
+    /// True if the rule's text has `context.address`, without which it permits listening on
+    /// loopback only.
+    pub(super) names_address: bool,
     /// The line of the file at which the rule begins, from 1.
     pub(super) line: usize,
 }
@@ -29,18 +32,30 @@ impl Rule {
         self.policy.id().as_ref()
     }
 
-    /// Returns whether the rule can permit or forbid this action.
-    pub(super) fn is_about(&self, action: &EntityUid) -> bool {
+    /// Returns whether the rule is a permit that names no action in its scope. Actions in its
+    /// conditions do not count: they may be those that the rule is not for.
+    pub(super) fn is_open(&self) -> bool {
+        self.policy.effect() == Effect::Permit
+            && self.policy.action_constraint() == ActionConstraint::Any
+    }
+
+    /// Returns whether the rule can permit or forbid this action under this vocabulary. A forbid
+    /// that names no action forbids every action under both vocabularies.
+    pub(super) fn is_about(&self, action: Action, vocabulary: Vocabulary) -> bool {
+        if self.is_open() {
+            return vocabulary.covers(action);
+        }
+        let action = uid(&TYPES.action, action.as_str());
         match self.policy.action_constraint() {
             ActionConstraint::Any => true,
-            ActionConstraint::Eq(one) => one == *action,
-            ActionConstraint::In(some) => some.contains(action),
+            ActionConstraint::Eq(one) => one == action,
+            // The schema has no groups of actions.
+            ActionConstraint::In(some) => some.contains(&action),
         }
     }
 
     /// Returns whether the rule permits this action to anybody.
-    pub(super) fn permits(&self, action: Action) -> bool {
-        self.policy.effect() == Effect::Permit
-            && self.is_about(&uid(&TYPES.action, action.as_str()))
+    pub(super) fn permits(&self, action: Action, vocabulary: Vocabulary) -> bool {
+        self.policy.effect() == Effect::Permit && self.is_about(action, vocabulary)
     }
 }

@@ -10,7 +10,7 @@ use super::{
     parse::{Parsed, parse},
     rule::Rule,
     slice::PolicySlice,
-    vocabulary::{Action, Host},
+    vocabulary::{Action, Host, Vocabulary},
 };
 use crate::trust::Principal;
 
@@ -22,30 +22,50 @@ const SLICES: usize = 256;
 pub struct Rules {
     rules: Vec<Arc<Rule>>,
     host: Host,
+    vocabulary: Vocabulary,
     warnings: Vec<Diagnostic>,
     is_missing: bool,
     slices: Mutex<HashMap<Principal, Arc<PolicySlice>>>,
 }
 
 impl Rules {
-    /// Parses a policy for this host.
+    /// Parses a policy for this host, to be read under this vocabulary.
     ///
     /// # Errors
     /// All errors of the policy, in the order of the text.
-    pub fn parse(text: &str, host: Host) -> Result<Self, Vec<Diagnostic>> {
-        let Parsed { rules, warnings } = parse(text)?;
-        Ok(Self { rules, host, warnings, is_missing: false, slices: Mutex::default() })
+    pub fn parse(text: &str, host: Host, vocabulary: Vocabulary) -> Result<Self, Vec<Diagnostic>> {
+        let Parsed { rules, warnings } = parse(text, vocabulary)?;
+        let slices = Mutex::default();
+        Ok(Self { rules, host, vocabulary, warnings, is_missing: false, slices })
     }
 
     /// Returns the rules of a host that has no policy: there are none, so everything is denied.
-    pub fn missing(host: Host) -> Self {
+    pub fn missing(host: Host, vocabulary: Vocabulary) -> Self {
         Self {
             rules: Vec::new(),
             host,
+            vocabulary,
             warnings: Vec::new(),
             is_missing: true,
             slices: Mutex::default(),
         }
+    }
+
+    /// Returns the same rules under this vocabulary. They are not validated again.
+    pub fn under(&self, vocabulary: Vocabulary) -> Self {
+        Self {
+            rules: self.rules.clone(),
+            host: self.host.clone(),
+            vocabulary,
+            warnings: self.warnings.clone(),
+            is_missing: self.is_missing,
+            slices: Mutex::default(),
+        }
+    }
+
+    /// Returns the vocabulary under which the rules are read.
+    pub fn vocabulary(&self) -> Vocabulary {
+        self.vocabulary
     }
 
     /// Returns whether the host has no policy at all.
@@ -77,7 +97,7 @@ impl Rules {
     /// Returns whether the rules permit somebody to start commands and nobody to attach to them,
     /// which is probably a mistake.
     pub fn starts_without_attach(&self) -> bool {
-        let any = |action| self.rules.iter().any(|rule| rule.permits(action));
+        let any = |action| self.rules.iter().any(|rule| rule.permits(action, self.vocabulary));
         (any(Action::Run) || any(Action::Shell)) && !any(Action::Attach)
     }
 
@@ -95,7 +115,9 @@ impl Rules {
         if slices.len() >= SLICES {
             slices.clear();
         }
-        let slice = Arc::new(PolicySlice::new(&self.rules, &self.host, principal, self.is_missing));
+        let slice =
+            PolicySlice::new(&self.rules, &self.host, principal, self.vocabulary, self.is_missing);
+        let slice = Arc::new(slice);
         slices.insert(principal.clone(), Arc::clone(&slice));
         slice
     }

@@ -17,7 +17,7 @@ use super::{
     digests::Digests,
     question::Recent,
     rule::Rule,
-    vocabulary::{Action, Host, TYPES, schema, uid, user},
+    vocabulary::{Action, Host, TYPES, Vocabulary, schema, uid, user},
 };
 use crate::trust::Principal;
 
@@ -31,7 +31,8 @@ pub struct PolicySlice {
     principal_uid: EntityUid,
     resource: EntityUid,
     entities: Entities,
-    actions: [OnceLock<Applicable>; 3],
+    vocabulary: Vocabulary,
+    applicable: [(Action, OnceLock<Box<Applicable>>); Action::ALL.len()],
     pub(super) recent: Recent,
 }
 
@@ -59,6 +60,7 @@ impl PolicySlice {
         rules: &[Arc<Rule>],
         host: &Host,
         principal: &Principal,
+        vocabulary: Vocabulary,
         is_missing: bool,
     ) -> Self {
         let principal_uid = user(&principal.user);
@@ -91,7 +93,7 @@ impl PolicySlice {
         let entities =
             entities((&principal_uid, &principal.user, groups), (&resource, &host.name, labels));
         let (principal, host) = (principal.clone(), host.clone());
-        let (actions, recent) = Default::default();
+        let applicable = Action::ALL.map(|action| (action, OnceLock::new()));
         Self {
             principal,
             host,
@@ -100,8 +102,9 @@ impl PolicySlice {
             principal_uid,
             resource,
             entities,
-            actions,
-            recent,
+            vocabulary,
+            applicable,
+            recent: Recent::default(),
         }
     }
 
@@ -170,22 +173,21 @@ impl PolicySlice {
     }
 
     fn applicable(&self, action: Action) -> &Applicable {
-        let cell = match action {
-            Action::Run => &self.actions[0],
-            Action::Shell => &self.actions[1],
-            Action::Attach => &self.actions[2],
+        let Some((_, cell)) = self.applicable.iter().find(|(one, _)| *one == action) else {
+            unreachable!("every action has its place")
         };
         cell.get_or_init(|| {
-            let action = uid(&TYPES.action, action.as_str());
-            let rules: Vec<_> = self.rules.iter().filter(|rule| rule.is_about(&action)).collect();
+            let rules = self.rules.iter().filter(|rule| rule.is_about(action, self.vocabulary));
+            let rules: Vec<_> = rules.collect();
             let mut set = PolicySet::new();
             for rule in &rules {
                 if let Err(error) = set.add(rule.policy.clone()) {
                     unreachable!("names of rules are distinct: {error}");
                 }
             }
-            let rules = rules.iter().map(|rule| (rule.name().to_owned(), Arc::clone(rule)));
-            Applicable { action, set, rules: rules.collect() }
+            let rules = rules.into_iter().map(|rule| (rule.name().to_owned(), Arc::clone(rule)));
+            let action = uid(&TYPES.action, action.as_str());
+            Box::new(Applicable { action, set, rules: rules.collect() })
         })
     }
 }

@@ -1,6 +1,6 @@
 //! Attaching to a running job, and answering what is recorded of one that has ended.
 
-use std::{sync::Arc, time::SystemTime};
+use std::sync::Arc;
 
 use rcmd_protocol::{
     digest::{Algorithm, StreamDigest},
@@ -10,7 +10,7 @@ use rcmd_protocol::{
 use tracing::info;
 
 use super::{
-    Answer,
+    Answer, authorize,
     refusal::{check_disk, count_denied, gate, refuse, refused},
 };
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
         self, Attachment, JobHandle, Message, Sink, StartOptions, idempotency::KeyState,
         registry::Lookup,
     },
-    policy::{self, RequestContext},
+    policy::Access,
     state::ServerState,
     trust::Peer,
 };
@@ -120,10 +120,8 @@ fn is_being_judged(found: &Lookup) -> bool {
 /// differ from those at its start. If it may not, the client is answered that the outcome is
 /// unknown.
 fn may_attach(state: &Arc<ServerState>, peer: &Arc<Peer>, sink: &Sink) -> bool {
-    let context = RequestContext { source: peer.address().ip(), time: SystemTime::now() };
-    let slice = state.policy.load().slice(peer.principal());
-    let judged = policy::authorize_attach(&slice, peer.user(), context);
-    let Err(denial) = judged else { return true };
+    let access = Access::Attach { owner: peer.user().to_owned() };
+    let Err(denial) = authorize::access(state, peer, &access) else { return true };
     let recorded = match check_disk(state, peer) {
         Ok(()) => Some(state.jobs.audit.denied(peer, None, &denial)),
         Err(_) => {

@@ -3,15 +3,16 @@
 //! The policy itself does no I/O; this module has the host looked at. A request that no rule could
 //! permit is denied before that.
 
-use std::{net::IpAddr, sync::Arc, time::SystemTime};
+use std::{sync::Arc, time::SystemTime};
 
 use rcmd_protocol::{frame::Mode, request::Request};
 
 use super::finder::Finder;
 use crate::{
     job::{Judged, Rejection},
-    policy::{self, Authorization, HostFacts, PolicySlice, RequestContext},
+    policy::{self, Access, Authorization, Denial, HostFacts, PolicySlice, RequestContext},
     process::{Account, Plan, Program, look::Facts, resolve::Draft},
+    state::ServerState,
     trust::Peer,
 };
 
@@ -38,7 +39,7 @@ pub(crate) async fn permit(
     request: &Request,
     exec: ExecContext<'_>,
 ) -> Result<Judged, Rejection> {
-    let context = RequestContext { source: peer.address().ip(), time: SystemTime::now() };
+    let context = RequestContext::of(peer, SystemTime::now());
     let judged = match inspect(slice, request, exec, context, Purpose::Run).await {
         Ok(Inspected { plan, note, mut facts }) => {
             let permit = policy::decide(slice, peer, request, plan, &facts, SystemTime::now());
@@ -50,12 +51,12 @@ pub(crate) async fn permit(
     };
     match judged {
         Ok(judged) => Ok(judged),
-        Err(refused) => Err(with_advice(refused, slice, request, exec, context.source).await),
+        Err(refused) => Err(with_advice(refused, slice, request, exec, context).await),
     }
 }
 
-/// Judges a request as [`permit`] does, without a peer: as if it came from this address at this
-/// time.
+/// Judges a request as [`permit`] does, without a peer: as if it came from this address, by this
+/// way, at this time.
 ///
 /// # Errors
 /// If the request is denied, or can't be executed.
@@ -73,7 +74,7 @@ pub(crate) async fn dry_run(
     };
     match judged {
         Ok(judged) => Ok(judged),
-        Err(refused) => Err(with_advice(refused, slice, request, exec, context.source).await),
+        Err(refused) => Err(with_advice(refused, slice, request, exec, context).await),
     }
 }
 
@@ -87,6 +88,20 @@ pub(crate) async fn host_facts(
     exec: ExecContext<'_>,
 ) -> Result<HostFacts, Rejection> {
     Ok(look(user, request, exec).await?.0.facts)
+}
+
+/// Judges what a peer asks for other than to run a command, by the policy and at the time of this
+/// call. Files are judged here before they are read or written.
+///
+/// # Errors
+/// The denial, for the client and the log.
+pub(crate) fn access(
+    state: &ServerState,
+    peer: &Peer,
+    access: &Access,
+) -> Result<Authorization, Denial> {
+    let slice = state.policy.load().slice(peer.principal());
+    policy::authorize_access(&slice, access, RequestContext::of(peer, SystemTime::now()))
 }
 
 /// The purpose of a look at the host.
@@ -149,11 +164,10 @@ async fn with_advice(
     slice: &PolicySlice,
     request: &Request,
     exec: ExecContext<'_>,
-    source: IpAddr,
+    context: RequestContext,
 ) -> Rejection {
     let Rejection::Denied(denial) = refused else { return refused };
     let Some(words) = policy::plain_words(request) else { return denial.into() };
-    let context = RequestContext { source, time: SystemTime::now() };
     let permitted = inspect(slice, &words, exec, context, Purpose::Judge)
         .await
         .is_ok_and(|inspected| policy::authorize(slice, &words, &inspected.facts, context).is_ok());

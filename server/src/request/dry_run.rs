@@ -90,7 +90,7 @@ async fn judge(
 ) -> Result<String, WireError> {
     let slice = state.policy.load().slice(peer.principal());
     let account = other_account(state, &slice, &request).await?;
-    let context = RequestContext { source: peer.address().ip(), time: SystemTime::now() };
+    let context = RequestContext::of(peer, SystemTime::now());
     let account = account.as_ref().unwrap_or(&state.account);
     let (path, finder) = (&state.settings.path, Finder::Server(state));
     let exec = ExecContext { account, path, job: "ask", finder };

@@ -126,8 +126,14 @@ pub(super) async fn quickstart(
     }
     let mut plan = Plan::default();
     plan.authority(&layout, &Authority::create(algorithm)?);
-    if !files::is_taken(&layout.policy()) {
+    let has_policy = files::is_taken(&layout.policy());
+    // The vocabulary in new settings must not widen an old policy, and old settings are not changed.
+    let has_settings = has_policy || files::is_taken(&layout.server_toml());
+    if !has_policy {
         plan.public(layout.policy(), rcmd_authority::POLICY.to_owned());
+    }
+    if !has_settings {
+        plan.public(layout.server_toml(), rcmd_authority::SETTINGS.to_owned());
     }
     plan.write(Existing::Keep)?;
 
@@ -147,6 +153,9 @@ pub(super) async fn quickstart(
     writeln!(out, "{}  server: {}", shown(&layout.server_cert()), names.join(", "))?;
     writeln!(out, "{}  client: user {ADMIN}, group {ADMIN}", shown(&layout.client_cert()))?;
     writeln!(out, "{}  the policy: the group {ADMIN} may do everything", shown(&layout.policy()))?;
+    if !has_settings {
+        writeln!(out, "{}  the settings of the server", shown(&layout.server_toml()))?;
+    }
     writeln!(out)?;
     writeln!(out, "Now type:")?;
     writeln!(out, "  rcmd-server --dir {dir} &")?;

@@ -7,10 +7,10 @@ use anyhow::{Result, anyhow};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike as _;
 use rcmd_protocol::request::Request;
-use rcmd_server::policy::{Host, HostFacts, RequestContext, Rules, authorize};
+use rcmd_server::policy::{Host, HostFacts, RequestContext, Rules, Vocabulary, authorize};
 use rcmd_server::process::look::{Find, Wanted};
 use rcmd_server::process::{Looks, Program, Uid};
-use rcmd_server::trust::Principal;
+use rcmd_server::trust::{Principal, Way};
 
 use crate::bench::measure::Race;
 use crate::bench::stage::Stage;
@@ -56,7 +56,7 @@ fn rules(others: usize, own: usize) -> Result<Rules> {
     });
     let text: String = others.chain(own).collect();
     let host = Host { name: "web1".to_owned(), labels: vec!["web".to_owned()] };
-    Rules::parse(&text, host).map_err(|flaws| anyhow!("{flaws:?}"))
+    Rules::parse(&text, host, Vocabulary::Two).map_err(|flaws| anyhow!("{flaws:?}"))
 }
 
 /// Returns the microseconds that it takes to judge one request, its slice looked up as a connection
@@ -68,8 +68,8 @@ fn judged(rules: &Rules, count: usize) -> Result<f64> {
     let program = Program { path: "/usr/bin/systemctl".into(), writable: None, digest: None };
     let found = HostFacts { account: "root".into(), uid: Uid::ROOT, cwd: "/root".into(), program };
     let one = || {
-        let moment =
-            RequestContext { source: IpAddr::from([192, 0, 2, 7]), time: SystemTime::now() };
+        let source = IpAddr::from([192, 0, 2, 7]);
+        let moment = RequestContext { source, way: Way::Tcp, time: SystemTime::now() };
         authorize(&rules.slice(&who), &request, &found, moment)
             .map_err(|denial| anyhow!("{denial}"))
     };
