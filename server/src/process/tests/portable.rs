@@ -231,6 +231,16 @@ async fn a_command_takes_no_more_descriptors_than_its_limit_counts() {
         }
         let open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
         let processes = processes();
+        // Threads open files while they begin, which the first command waits for.
+        let first = processes.spawn(&plan("/bin/true", &[]), IDENTITY, &CALLED_OFF_NEVER).await;
+        let first = first.unwrap();
+        let pid = Pid::from_raw(first.pid()).unwrap();
+        drop(first);
+        until("the first is gone", || {
+            children::reap_orphans();
+            proc_fs::stat(pid).is_none()
+        })
+        .await;
         let before = open();
         let plan = Plan { stdin: true, ..plan("/bin/cat", &[]) };
         let process = processes.spawn(&plan, IDENTITY, &CALLED_OFF_NEVER).await.unwrap();
