@@ -11,7 +11,8 @@ const HEADING: &str = "### Modules that make blocking calls";
 /// The attribute that exempts a module from the ban, or an item of it.
 const EXPECTATION: &str = "[expect(clippy::disallowed_methods, reason = \"";
 /// Where the ban holds.
-const FOLDERS: [&str; 4] = ["protocol/src/", "certs/", "server/src/", "client/"];
+const FOLDERS: [&str; 5] =
+    ["protocol/src/", "protocol/transfer/src/", "certs/", "server/src/", "client/"];
 
 /// Returns the reasons of a module's expectations.
 fn reasons(text: &str) -> Vec<String> {

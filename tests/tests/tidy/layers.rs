@@ -12,7 +12,7 @@ pub(crate) struct Layers {
 }
 
 /// The crates that users run, and what they are made of.
-pub(crate) const CRATES: [Layers; 6] = [
+pub(crate) const CRATES: [Layers; 7] = [
     Layers {
         name: "rcmd_protocol",
         folder: "protocol",
@@ -30,6 +30,31 @@ pub(crate) const CRATES: [Layers; 6] = [
             "connection",
             "outbox",
             "io",
+        ],
+    },
+    Layers {
+        name: "rcmd_transfer",
+        folder: "protocol/transfer",
+        rooms: &[
+            "limits",
+            "failure",
+            "facts",
+            "fields",
+            "name",
+            "beneath",
+            "list",
+            "destination",
+            "source",
+            "resolve",
+            "rules",
+            "options",
+            "report",
+            "digest",
+            "wire",
+            "transfer",
+            "confine",
+            "send",
+            "receive",
         ],
     },
     Layers {

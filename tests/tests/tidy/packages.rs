@@ -11,6 +11,7 @@ fn server_and_client_do_not_know_each_other() {
         ("client", "rcmd-server"),
         ("server", "rcmd-client"),
         ("protocol", "rcmd-"),
+        ("protocol/transfer", "rcmd-"),
         ("certs", "rcmd-"),
         ("certs/authority", "rcmd-server"),
         ("certs/authority", "rcmd-client"),

@@ -49,7 +49,7 @@ fn no_test_is_ignored() {
 
 #[test]
 fn unsafe_code_stands_only_where_processes_are_made() {
-    for krate in ["protocol", "certs", "certs/authority", "client"] {
+    for krate in ["protocol", "protocol/transfer", "certs", "certs/authority", "client"] {
         let lib = read(&workspace().join(krate).join("src/lib.rs"));
         assert!(lib.contains("#![forbid(unsafe_code)]"), "{krate}/src/lib.rs does not forbid it");
     }

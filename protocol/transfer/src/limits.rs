@@ -1,0 +1,80 @@
+//! Every limit of a transfer. What comes from the other end is held to them before memory is taken for it.
+
+/// The bytes of one message's name or link target at most; a name that a file system takes has 255.
+pub(crate) const NAME: usize = 4_096;
+
+/// The bytes of a name that a file may have.
+pub(crate) const FILE_NAME: usize = 255;
+
+/// The bytes of one explanation.
+pub(crate) const TEXT: usize = 1_024;
+
+/// The bytes of content in one message.
+pub(crate) const DATA: usize = 256 * 1024;
+
+/// The bytes of one hole in one message: reading it takes time, and what is to end is looked for between messages.
+pub(crate) const HOLE: u64 = 1024 * 1024 * 1024;
+
+/// The bytes of a message without content: a path of the greatest depth, or the digests of a partial file.
+pub(crate) const MESSAGE: usize = 384 * 1024;
+
+/// The bytes that are collected before they are written to the stream. With fewer than a window of entries both ends
+/// work at the same time.
+pub(crate) const BATCH: usize = 32 * 1024;
+
+/// The depth of folders below the one that a transfer begins with.
+pub(crate) const DEPTH: usize = 1_024;
+
+/// The entries that the sender has named and the receiver has not settled.
+pub(crate) const WINDOW: usize = 4_096;
+
+/// The answers that wait for the sender. Each entry within the window has at most two, and each folder that ends
+/// while others wait one more.
+pub(crate) const ANSWERS: usize = 4 * WINDOW;
+
+/// The folders that one end has open at once, besides those that a transfer begins with.
+pub(crate) const OPEN_FOLDERS: usize = 64;
+
+/// The partial files that are open at once because their length was offered to the sender.
+pub(crate) const OFFERS: usize = 32;
+
+/// The names that a walk holds in all its folders together, and those that it may have of any folder.
+pub(crate) const LISTED: usize = 131_072;
+/// See [`LISTED`].
+pub(crate) const LISTED_AT_LEAST: usize = 64;
+
+/// The files of several names that are remembered until all their names were met.
+pub(crate) const LINKED: usize = 131_072;
+
+/// The size, in bytes, from which on a file is written under a name of its own, so that a later try can go on with it.
+pub(crate) const LARGE: u64 = 256 * 1024;
+
+/// The digests of a partial file that are sent, and the smallest range that one is of, in bytes.
+pub(crate) const RANGES: u64 = 4_096;
+/// See [`RANGES`].
+pub(crate) const RANGE: u64 = 1024 * 1024;
+
+/// The size, in bytes, up to which a file is read whose system does not say how large it is.
+pub(crate) const UNSIZED: usize = 16 * 1024 * 1024;
+
+/// The age, in seconds, after which a partial file is nobody's any more: 7 days.
+pub(crate) const PARTIAL_AGE: i64 = 7 * 24 * 60 * 60;
+
+/// The partial files of one folder that are looked at.
+pub(crate) const PARTIALS: usize = 1_024;
+
+/// The names that are remembered for deletion, of all folders that are not left yet.
+pub(crate) const REMEMBERED: usize = 4_000_000;
+
+/// What is deleted at most unless the caller says how much: this, or half of what is there.
+pub(crate) const DELETED: u64 = 1_000;
+
+/// The entries that a deletion may name.
+pub(crate) const DELETIONS: usize = 1_000_000;
+
+/// The patterns of a transfer, the bytes of one, and those of all.
+pub(crate) const RULES: usize = 4_096;
+/// See [`RULES`].
+pub(crate) const RULE: usize = 4_096;
+/// See [`RULES`].
+pub(crate) const RULES_TOGETHER: usize = 256 * 1024;

@@ -1,0 +1,355 @@
+//! The receiving end. It looks at what is there for each entry that is announced, and asks for the contents that it
+//! lacks. A file gets its name when all of it is there and has the digest that the sender says; a folder gets its
+//! permission bits and times when nothing in it is under way; what is to be deleted goes last.
+
+mod content;
+mod delete;
+mod files;
+mod finish;
+mod folders;
+mod links;
+mod partial;
+mod place;
+mod target;
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    fs::File,
+    io::{self, Read, Write},
+    rc::Rc,
+};
+
+use content::Current;
+use delete::Deletions;
+use links::{Linked, WaitingLink};
+use place::{NameSet, Place, State};
+use target::Maker;
+
+use crate::{
+    beneath::{Folder, Folders, Purpose},
+    destination::{Destination, DestinationKind},
+    facts::{FileFacts, PLAIN, Time},
+    failure::{Failure, FailureKind, TransferError},
+    fields::Body,
+    limits,
+    options::TransferOptions,
+    report::{FileAction, FileEvent, FileKind, FileNotes, Observer, Summary, Tally},
+    transfer::{Cancel, Transfer, TransferLimits, hear_hello, say_hello},
+    wire::{MessageReader, MessageWriter, Role, ToReceiver, ToSender},
+};
+
+impl Transfer {
+    /// Receives what the other end of a stream sends, and returns when both ends agree on how it ended.
+    ///
+    /// # Errors
+    /// The stream is lost, an end gives up, or they do not agree. Every file that has its name by then is whole; of
+    /// one that was under way a later transfer finds what came of it.
+    pub fn receive<R, W>(
+        self,
+        reader: R,
+        writer: W,
+        destination: Destination,
+        observer: &mut dyn Observer,
+    ) -> Result<Summary, TransferError>
+    where
+        R: Read,
+        W: Write,
+    {
+        let way = self.way();
+        let mut reader = MessageReader::new(reader);
+        let mut writer = MessageWriter::new(writer);
+        say_hello(&mut writer, Role::Receiver, self.options.as_ref())?;
+        let heard = hear_hello(&mut reader, Role::Receiver, self.options.as_ref())?;
+        let options = self.options.or(heard).unwrap_or_default();
+        let mut receiver = Receiver {
+            writer,
+            body: Body::default(),
+            folders: Folders::new(way, Purpose::Passing),
+            maker: Maker::new(),
+            places: vec![Rc::new(top_place(&destination, &options))],
+            destination: destination.kind,
+            is_named: false,
+            options,
+            limits: self.limits,
+            cancel: self.cancel,
+            umask: self.umask,
+            account: rustix::process::geteuid().as_raw(),
+            tally: Tally::new(observer),
+            pending: HashMap::new(),
+            linked: HashMap::new(),
+            waiting: 0,
+            offers: 0,
+            remembered: 0,
+            current: None,
+            next: 0,
+            files: 0,
+            entries: blake3::Hasher::new(),
+            contents: blake3::Hasher::new(),
+            deletions: Deletions::default(),
+            stopped: false,
+        };
+        let ended = receiver.run(&mut reader);
+        if let Err(error) = &ended {
+            receiver.give_up(error);
+        }
+        ended
+    }
+}
+
+/// Returns the place that everything goes beneath.
+fn top_place(destination: &Destination, options: &TransferOptions) -> Place {
+    let (facts, kind) = (destination.facts, &destination.kind);
+    let folder = Folder::root(std::sync::Arc::clone(&destination.folder), facts.id, b"");
+    let is_compared = options.delete && *kind == DestinationKind::Itself;
+    Place {
+        above: None,
+        name: Vec::new(),
+        state: State::There(folder),
+        is_top: true,
+        is_made: false,
+        keeps: true,
+        mode: facts.mode,
+        time: facts.time,
+        found_mode: facts.mode,
+        is_own: facts.owner.0 == rustix::process::geteuid().as_raw(),
+        restore: Cell::new(None),
+        busy: Cell::new(1),
+        names: RefCell::new(is_compared.then(NameSet::default)),
+    }
+}
+
+/// A file whose content was asked for.
+struct Pending {
+    place: Rc<Place>,
+    name: Vec<u8>,
+    /// What is there.
+    found: Option<FileFacts>,
+    notes: FileNotes,
+    has_more_names: bool,
+    /// Names that are made when it is there.
+    links: Vec<WaitingLink>,
+    offer: Option<Offer>,
+}
+
+/// A part of a file that was offered to the sender.
+struct Offer {
+    file: File,
+    /// The name of the partial file, or nothing if the part is the file that is there.
+    name: Option<Vec<u8>>,
+    length: u64,
+}
+
+/// What became of an entry.
+struct Outcome {
+    action: FileAction,
+    notes: FileNotes,
+    bytes: u64,
+    digest: Option<[u8; 32]>,
+    failure: Option<Failure>,
+}
+
+impl Outcome {
+    fn done(action: FileAction, notes: FileNotes) -> Self {
+        Self { action, notes, bytes: 0, digest: None, failure: None }
+    }
+
+    fn failed(failure: Failure) -> Self {
+        let has_vanished = failure.kind == FailureKind::Vanished;
+        let action = if has_vanished { FileAction::Vanished } else { FileAction::Failed };
+        Self { failure: Some(failure), ..Self::done(action, FileNotes::default()) }
+    }
+}
+
+struct Receiver<'o, W> {
+    writer: MessageWriter<W>,
+    body: Body,
+    folders: Folders,
+    maker: Maker,
+    /// The folders that entries come for, from the destination downwards.
+    places: Vec<Rc<Place>>,
+    destination: DestinationKind,
+    /// The one source that goes under a name has come.
+    is_named: bool,
+    options: TransferOptions,
+    limits: TransferLimits,
+    cancel: Cancel,
+    umask: u32,
+    account: u32,
+    tally: Tally<'o>,
+    pending: HashMap<u64, Pending>,
+    /// Files with further names, by number.
+    linked: HashMap<u64, Linked>,
+    /// How many links wait for a file.
+    waiting: usize,
+    /// How many parts of files are open.
+    offers: usize,
+    /// How many names are remembered for deletion.
+    remembered: usize,
+    current: Option<Current>,
+    next: u64,
+    /// Entries that are no folders.
+    files: u64,
+    entries: blake3::Hasher,
+    contents: blake3::Hasher,
+    deletions: Deletions,
+    stopped: bool,
+}
+
+impl<W: Write> Receiver<'_, W> {
+    fn run<R: Read>(&mut self, reader: &mut MessageReader<R>) -> Result<Summary, TransferError> {
+        loop {
+            self.cancel.check()?;
+            if !reader.is_ready() {
+                self.writer.flush()?;
+            }
+            let Some((kind, fields)) = reader.next()? else {
+                return Err(TransferError::Lost(io::ErrorKind::UnexpectedEof.into()));
+            };
+            if (2..8).contains(&kind) {
+                self.entries.update(&[kind]);
+                self.entries.update(fields);
+            }
+            match ToReceiver::decode(kind, fields)? {
+                ToReceiver::Folder { mode, time, name } => self.on_folder(mode, time, name)?,
+                ToReceiver::Leave => self.on_leave()?,
+                ToReceiver::File { mode, time, size, has_more_names, digest, name } => {
+                    self.on_file(
+                        &files::Announced { mode, time, size, digest },
+                        has_more_names,
+                        name,
+                    )?;
+                }
+                ToReceiver::Link { time, target, name } => self.on_link(time, target, name)?,
+                ToReceiver::HardLink { to, is_last, name } => {
+                    self.on_hard_link(to, is_last, name)?
+                }
+                ToReceiver::Miss { failure, name } => self.on_miss(failure, name)?,
+                ToReceiver::Begin { index, offset, size, stored, mode, time } => {
+                    self.on_begin(index, &content::Opening { offset, size, stored, mode, time })?;
+                }
+                ToReceiver::Data(content) => self.on_data(content)?,
+                ToReceiver::Hole(length) => self.on_hole(length)?,
+                ToReceiver::End { digest, grew } => self.on_end(digest, grew)?,
+                ToReceiver::Abandon { index, again, failure } => {
+                    self.on_abandon(index, again, failure)?;
+                }
+                ToReceiver::Finish { entries, digest, stopped } => {
+                    return self.finish(entries, digest, stopped);
+                }
+                ToReceiver::Abort(failure) => return Err(TransferError::Peer(failure)),
+            }
+        }
+    }
+
+    fn say(&mut self, message: &ToSender) -> Result<(), TransferError> {
+        message.encode(&mut self.body);
+        self.writer.send(&self.body)
+    }
+
+    /// Returns the number of an entry that has come.
+    fn number(&mut self, bytes: u64) -> Result<u64, TransferError> {
+        let index = self.next;
+        self.check_entries()?;
+        if self.pending.len() + self.waiting > limits::WINDOW {
+            return Err(TransferError::Protocol("it announces more than the window has room for"));
+        }
+        self.next += 1;
+        self.tally.met(bytes);
+        Ok(index)
+    }
+
+    /// Checks that one entry more may come.
+    fn check_entries(&self) -> Result<(), TransferError> {
+        if self.tally.progress.entries < self.limits.entries {
+            return Ok(());
+        }
+        let text = format!("it sends more than {} entries", self.limits.entries);
+        Err(Failure::new(FailureKind::TooBig, text).into())
+    }
+
+    /// Returns the folder that entries come for.
+    fn place(&self) -> Result<Rc<Place>, TransferError> {
+        self.places.last().cloned().ok_or(TransferError::Protocol("it left the last folder"))
+    }
+
+    /// Tells both callers what became of an entry.
+    fn settle(
+        &mut self,
+        index: u64,
+        path: &[u8],
+        kind: FileKind,
+        outcome: Outcome,
+    ) -> Result<(), TransferError> {
+        let Outcome { action, notes, bytes, digest, failure } = outcome;
+        self.record(&FileEvent {
+            path,
+            kind,
+            action,
+            bytes,
+            digest,
+            notes,
+            failure: failure.as_ref(),
+        })?;
+        self.say(&ToSender::Outcome { index, action, notes, failure })
+    }
+
+    /// Tells both callers what became of something that has no number.
+    fn tell(
+        &mut self,
+        path: Vec<u8>,
+        kind: FileKind,
+        action: FileAction,
+        failure: Option<Failure>,
+    ) -> Result<(), TransferError> {
+        self.record(&FileEvent {
+            path: &path,
+            kind,
+            action,
+            bytes: 0,
+            digest: None,
+            notes: FileNotes::default(),
+            failure: failure.as_ref(),
+        })?;
+        self.say(&ToSender::Event { path, kind, action, failure })
+    }
+
+    fn record(&mut self, event: &FileEvent<'_>) -> Result<(), TransferError> {
+        self.tally.record(event);
+        if event.action == FileAction::Failed && self.options.fail_fast && !self.stopped {
+            self.stopped = true;
+            self.say(&ToSender::Stop)?;
+        }
+        Ok(())
+    }
+
+    /// Tells the other end that nothing more is taken, unless it is the one that ended the transfer.
+    fn give_up(&mut self, error: &TransferError) {
+        // A part of which nothing has come is worth nothing to the next try.
+        let is_empty = self.current.as_ref().is_some_and(|current| current.at == 0);
+        if is_empty || matches!(error, TransferError::Cancelled) {
+            self.remove_current();
+        }
+        let failure = match error {
+            TransferError::Lost(_) | TransferError::Peer(_) => return,
+            TransferError::Local(failure) => failure.clone(),
+            other => Failure::new(FailureKind::Io, other.to_string()),
+        };
+        // The error is what counts; that the stream is gone as well adds nothing.
+        let _ = self.say(&ToSender::Abort(failure)).and_then(|()| self.writer.flush());
+    }
+}
+
+/// Returns the permission bits for a file's content.
+fn mode_of_file(announced: u32, found: Option<&FileFacts>, preserve: bool, umask: u32) -> u32 {
+    match found {
+        _ if preserve => announced & PLAIN,
+        Some(found) => found.mode & PLAIN,
+        None => announced & 0o777 & !umask,
+    }
+}
+
+/// Returns whether a time is to be set.
+fn wants_time(options: &TransferOptions, found: Time, announced: Time) -> bool {
+    options.preserve && !found.equals(announced)
+}

@@ -1,0 +1,365 @@
+//! The content of one file as it comes. Only one comes at a time, and never more of it than was announced.
+
+use std::{io::Write, os::fd::OwnedFd, rc::Rc};
+
+use super::{
+    Outcome, Pending, Receiver,
+    links::{Linked, Named},
+    mode_of_file, partial,
+    place::State,
+    target::{self, Target},
+};
+use crate::{
+    digest::{add_content, add_zeros},
+    facts::{FileFacts, FileId, SET_ID, Time},
+    failure::{Failure, FailureKind, TransferError},
+    limits,
+    report::{FileAction, FileKind, FileNotes},
+};
+
+/// A file of at least this many bytes is compared with the free space before it is written.
+const WORTH_ASKING: u64 = 1024 * 1024;
+
+/// What the sender says of a file that it has opened.
+#[derive(Clone, Copy)]
+pub(super) struct Opening {
+    pub(super) offset: u64,
+    pub(super) size: u64,
+    pub(super) stored: u64,
+    pub(super) mode: u32,
+    pub(super) time: Time,
+}
+
+/// The content that is coming.
+pub(super) struct Current {
+    pub(super) index: u64,
+    opening: Opening,
+    /// How much of it is here.
+    pub(super) at: u64,
+    /// Where it is written, or nothing if the file has failed and the rest only passes by.
+    pub(super) writing: Option<Writing>,
+}
+
+/// A file that is being written.
+pub(super) struct Writing {
+    pub(super) pending: Pending,
+    target: Target,
+    digest: blake3::Hasher,
+    /// The file is shorter than what has come, since that ended with a hole.
+    ends_in_hole: bool,
+}
+
+impl<W: Write> Receiver<'_, W> {
+    pub(super) fn on_begin(&mut self, index: u64, opening: &Opening) -> Result<(), TransferError> {
+        if self.current.is_some() {
+            return Err(TransferError::Protocol("one content begins within another"));
+        }
+        if index >= self.next {
+            return Err(TransferError::Protocol("the content of what was not announced"));
+        }
+        if opening.offset > opening.size {
+            return Err(TransferError::Protocol("a content begins behind its end"));
+        }
+        let mut current = Current { index, opening: *opening, at: opening.offset, writing: None };
+        // A file that has failed meanwhile may still begin once more.
+        if let Some(mut pending) = self.pending.remove(&index) {
+            let offered = pending.offer.as_ref().map_or(0, |offer| offer.length);
+            if opening.offset > offered {
+                return Err(TransferError::Protocol("a content begins behind what is here"));
+            }
+            match self.open_target(opening, &mut pending) {
+                Ok((target, digest)) => {
+                    let writing = Writing { pending, target, digest, ends_in_hole: false };
+                    current.writing = Some(writing);
+                }
+                Err(failure) => self.fail(index, pending, failure)?,
+            }
+        }
+        self.current = Some(current);
+        Ok(())
+    }
+
+    /// Opens the file that a content is written to.
+    fn open_target(
+        &mut self,
+        opening: &Opening,
+        pending: &mut Pending,
+    ) -> Result<(Target, blake3::Hasher), Failure> {
+        let offer = pending.offer.take();
+        if offer.is_some() {
+            self.offers = self.offers.saturating_sub(1);
+        }
+        let together = self.tally.counts.bytes.saturating_add(opening.size);
+        if opening.size > self.limits.file_bytes || together > self.limits.bytes {
+            return Err(Failure::new(FailureKind::TooBig, "it is larger than what is allowed"));
+        }
+        let State::There(folder) = &pending.place.state else {
+            return Err(Failure::new(FailureKind::NoSuchFile, "its folder is not there"));
+        };
+        let folder = Rc::clone(folder);
+        self.make_writable(&pending.place)?;
+        let open = self.folders.open(&folder)?;
+        check_room(&open, opening)?;
+        let is_in_place = self.options.in_place && pending.found.is_some();
+        let target = match offer {
+            Some(offer) => match offer.name {
+                Some(name) => Target::Partial { file: offer.file, name },
+                None => Target::InPlace(offer.file),
+            },
+            None if is_in_place => {
+                let file = target::open_for_writing(&open, &pending.name, pending.found.as_ref())?;
+                Target::InPlace(file)
+            }
+            None => self.maker.make(&open, &pending.name, opening.size >= limits::LARGE)?,
+        };
+        let ready = self.ready_target(opening, pending, &target);
+        if ready.is_err() {
+            target.remove(&open);
+        }
+        ready.map(|digest| (target, digest))
+    }
+
+    /// Makes a target what it is to be before anything is written to it.
+    fn ready_target(
+        &self,
+        opening: &Opening,
+        pending: &mut Pending,
+        target: &Target,
+    ) -> Result<blake3::Hasher, Failure> {
+        let mut digest = blake3::Hasher::new();
+        if let Some(found) = &pending.found
+            && !matches!(target, Target::InPlace(_))
+        {
+            target::keep_owner(target.file(), found)?;
+        }
+        if matches!(target, Target::Unnamed(_)) {
+            return Ok(digest);
+        }
+        partial::add_beginning(target.file(), opening.offset, &mut digest)?;
+        target::truncate(target.file(), opening.offset)?;
+        pending.notes = pending.notes.with_if(opening.offset > 0, FileNotes::RESUMED);
+        Ok(digest)
+    }
+
+    pub(super) fn on_data(&mut self, content: &[u8]) -> Result<(), TransferError> {
+        self.tally.crossed(content.len());
+        let length = u64::try_from(content.len()).unwrap_or(u64::MAX);
+        let at = self.advance(length)?;
+        let Some(writing) = self.current.as_mut().and_then(|current| current.writing.as_mut())
+        else {
+            return Ok(());
+        };
+        writing.digest.update(content);
+        writing.ends_in_hole = false;
+        match writing.target.write(content, at) {
+            Ok(()) => Ok(()),
+            Err(failure) => self.fail_current(failure),
+        }
+    }
+
+    pub(super) fn on_hole(&mut self, length: u64) -> Result<(), TransferError> {
+        if length > limits::HOLE {
+            return Err(TransferError::Protocol("a hole is longer than one message may say"));
+        }
+        self.advance(length)?;
+        if let Some(writing) = self.current.as_mut().and_then(|current| current.writing.as_mut()) {
+            add_zeros(&mut writing.digest, length);
+            writing.ends_in_hole = true;
+        }
+        Ok(())
+    }
+
+    /// Counts content that comes, and returns where it begins.
+    fn advance(&mut self, length: u64) -> Result<u64, TransferError> {
+        let Some(current) = &mut self.current else {
+            return Err(TransferError::Protocol("content comes for no file"));
+        };
+        let at = current.at;
+        match at.checked_add(length) {
+            Some(end) if end <= current.opening.size => current.at = end,
+            _ => return Err(TransferError::Protocol("more content comes than was announced")),
+        }
+        Ok(at)
+    }
+
+    pub(super) fn on_end(&mut self, digest: [u8; 32], grew: bool) -> Result<(), TransferError> {
+        let Some(current) = self.current.take() else {
+            return Err(TransferError::Protocol("the content of no file ends"));
+        };
+        if current.at != current.opening.size {
+            return Err(TransferError::Protocol("a content ends before its size"));
+        }
+        add_content(&mut self.contents, current.index, &digest);
+        let Some(mut writing) = current.writing else {
+            return Ok(());
+        };
+        let opening = current.opening;
+        match self.complete(&opening, &writing, &digest) {
+            Ok(id) => {
+                let Pending { place, name, found, notes, has_more_names, .. } = &writing.pending;
+                let is_new = found.is_none() && !notes.contains(FileNotes::CONTENT);
+                let action = if is_new { FileAction::Created } else { FileAction::Replaced };
+                let outcome = Outcome {
+                    action,
+                    notes: notes.with_if(grew, FileNotes::GREW),
+                    bytes: opening.size,
+                    digest: Some(digest),
+                    failure: None,
+                };
+                if *has_more_names {
+                    let (place, name) = (Rc::clone(place), name.clone());
+                    self.linked.insert(current.index, Linked::There { place, name, id });
+                }
+                let links = std::mem::take(&mut writing.pending.links);
+                let Pending { place, name, .. } = writing.pending;
+                self.settle(current.index, &place.path(&name), FileKind::File, outcome)?;
+                self.make_waiting(links, Ok(&Named { place: &place, name: &name, id }))?;
+                self.release(&place)
+            }
+            Err(failure) => {
+                self.remove(&writing);
+                self.fail(current.index, writing.pending, failure)
+            }
+        }
+    }
+
+    /// Checks a content, and gives the file what it is to have: its size, mode and times, and last its name. Returns
+    /// which file it is, if it has further names.
+    fn complete(
+        &mut self,
+        opening: &Opening,
+        writing: &Writing,
+        digest: &[u8; 32],
+    ) -> Result<Option<FileId>, Failure> {
+        let Writing { pending, target, .. } = writing;
+        let State::There(folder) = &pending.place.state else {
+            return Err(Failure::new(FailureKind::NoSuchFile, "its folder is not there"));
+        };
+        if writing.digest.finalize() != *digest {
+            let text = "what came has another digest than what was sent";
+            return Err(Failure::new(FailureKind::Corrupt, text));
+        }
+        let file = target.file();
+        if writing.ends_in_hole {
+            target::truncate(file, opening.size)?;
+        }
+        let open = self.folders.open(folder)?;
+        if let Some(found) = &pending.found
+            && !matches!(target, Target::InPlace(_))
+        {
+            target::keep_attributes(file, &open, &pending.name, found)?;
+        }
+        let mode =
+            mode_of_file(opening.mode, pending.found.as_ref(), self.options.preserve, self.umask);
+        target::set_mode(file, mode & !SET_ID)?;
+        if self.options.preserve {
+            target::set_times(file, &opening.time.timestamps())?;
+        }
+        if self.options.sync {
+            file.sync_all().map_err(|error| Failure::of_io(&error, "sync it"))?;
+        }
+        self.maker.put(&open, target, &pending.name, pending.found.is_none())?;
+        let is_linked = pending.has_more_names || !pending.links.is_empty();
+        Ok(if is_linked { FileFacts::of(file).ok().map(|facts| facts.id) } else { None })
+    }
+
+    pub(super) fn on_abandon(
+        &mut self,
+        index: u64,
+        again: bool,
+        failure: Failure,
+    ) -> Result<(), TransferError> {
+        if index >= self.next {
+            return Err(TransferError::Protocol("it abandons what was not announced"));
+        }
+        let pending = match self.current.take() {
+            Some(current) if current.index != index => {
+                return Err(TransferError::Protocol("it abandons one content within another"));
+            }
+            Some(current) => current.writing.map(|writing| {
+                self.remove(&writing);
+                writing.pending
+            }),
+            None => self.pending.remove(&index),
+        };
+        match pending {
+            Some(pending) if again => {
+                self.pending.insert(index, pending);
+                Ok(())
+            }
+            Some(pending) => self.fail(index, pending, failure),
+            None => Ok(()),
+        }
+    }
+
+    /// Lets the file that is being written fail. The rest of its content passes by.
+    fn fail_current(&mut self, failure: Failure) -> Result<(), TransferError> {
+        let Some(current) = &mut self.current else {
+            return Ok(());
+        };
+        let (index, writing) = (current.index, current.writing.take());
+        match writing {
+            Some(writing) => {
+                self.remove(&writing);
+                self.fail(index, writing.pending, failure)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Removes the file that is being written, if it has a name of ours.
+    pub(super) fn remove_current(&mut self) {
+        if let Some(writing) = self.current.take().and_then(|current| current.writing) {
+            self.remove(&writing);
+        }
+    }
+
+    fn remove(&mut self, writing: &Writing) {
+        if let State::There(folder) = &writing.pending.place.state
+            && let Ok(open) = self.folders.open(folder)
+        {
+            writing.target.remove(&open);
+        }
+    }
+
+    /// Settles a file that has failed, with the names that wait for it.
+    fn fail(
+        &mut self,
+        index: u64,
+        pending: Pending,
+        failure: Failure,
+    ) -> Result<(), TransferError> {
+        let Pending { place, name, links, has_more_names, offer, .. } = pending;
+        if offer.is_some() {
+            self.offers = self.offers.saturating_sub(1);
+        }
+        let kind = failure.kind;
+        if has_more_names {
+            self.linked.insert(index, Linked::Failed(kind));
+        }
+        self.settle(index, &place.path(&name), FileKind::File, Outcome::failed(failure))?;
+        self.make_waiting(links, Err(kind))?;
+        self.release(&place)
+    }
+}
+
+/// Checks that there is room for a file.
+///
+/// # Errors
+/// `no_space`.
+fn check_room(folder: &OwnedFd, opening: &Opening) -> Result<(), Failure> {
+    let wanted = opening.stored.min(opening.size).saturating_sub(opening.offset);
+    if wanted < WORTH_ASKING {
+        return Ok(());
+    }
+    // A system that does not say is asked by writing.
+    let Ok(system) = rustix::fs::fstatvfs(folder) else {
+        return Ok(());
+    };
+    let free = system.f_bavail.saturating_mul(system.f_frsize);
+    if free >= wanted {
+        return Ok(());
+    }
+    let text = format!("it needs {wanted} bytes, and {free} are free");
+    Err(Failure::new(FailureKind::NoSpace, text))
+}

@@ -1,0 +1,265 @@
+//! Folders as they are announced, and which folder and name an entry has at the destination.
+
+use std::{
+    cell::{Cell, RefCell},
+    io::Write,
+    os::fd::AsFd as _,
+    rc::Rc,
+};
+
+use rustix::{
+    fs::{AtFlags, Mode},
+    io::Errno,
+};
+
+use super::{
+    Outcome, Receiver,
+    place::{NameSet, Place, State},
+    wants_time,
+};
+use crate::{
+    beneath::Folder,
+    destination::DestinationKind,
+    facts::{FileFacts, PLAIN, SET_ID, Sort, Time},
+    failure::{Failure, FailureKind, TransferError},
+    limits, name,
+    report::{FileAction, FileKind, FileNotes},
+};
+
+/// The mode of a folder while entries for it come. The sticky bit tells a later transfer that this one did not
+/// finish it; nobody gives it to a folder that nobody else may enter.
+const UNFINISHED: u32 = 0o1700;
+
+impl<W: Write> Receiver<'_, W> {
+    pub(super) fn on_folder(
+        &mut self,
+        mode: u32,
+        time: Time,
+        name: &[u8],
+    ) -> Result<(), TransferError> {
+        let index = self.number(0)?;
+        let above = self.place()?;
+        let named = self.name_for(&above, name, true);
+        // The destination itself may only just have been made.
+        let above = self.place()?;
+        let is_itself = self.places.len() == 1 && self.destination == DestinationKind::Itself;
+        let (name, ready) = match named {
+            Ok(name) if is_itself => (name, Ok((Rc::clone(&above), FileAction::Unchanged))),
+            Ok(name) => {
+                let ready = self.ready_folder(&above, mode, time, &name);
+                (name, ready)
+            }
+            Err(failure) => (name.to_vec(), Err(failure)),
+        };
+        let mut outcome = match &ready {
+            Ok((_, action)) => Outcome::done(*action, FileNotes::default()),
+            Err(failure) => Outcome::failed(failure.clone()),
+        };
+        let place = match ready {
+            Ok((place, _)) => place,
+            Err(failure) => {
+                let state = State::Dead(failure.kind);
+                Rc::new(Place::absent(&above, &name, above.above.is_none(), state))
+            }
+        };
+        if place.is_made && mode & SET_ID != 0 {
+            outcome.notes = outcome.notes.with(FileNotes::SET_ID_DROPPED);
+        }
+        // What it holds is given back when it is left.
+        above.hold();
+        self.settle(index, &above.path(&name), FileKind::Folder, outcome)?;
+        self.places.push(place);
+        Ok(())
+    }
+
+    /// Returns the name that an entry has at the destination.
+    pub(super) fn name_for(
+        &mut self,
+        above: &Rc<Place>,
+        announced: &[u8],
+        is_folder: bool,
+    ) -> Result<Vec<u8>, Failure> {
+        name::check(announced)?;
+        if self.places.len() > 1 {
+            self.remember(above, announced);
+            return Ok(announced.to_vec());
+        }
+        match &self.destination {
+            DestinationKind::Inside => Ok(announced.to_vec()),
+            DestinationKind::Named(_) | DestinationKind::Itself if self.is_named => {
+                Err(Failure::new(FailureKind::Exists, "several sources have one destination"))
+            }
+            DestinationKind::Named(name) => {
+                self.is_named = true;
+                Ok(name.clone())
+            }
+            DestinationKind::Itself if is_folder => {
+                self.is_named = true;
+                Ok(Vec::new())
+            }
+            DestinationKind::Itself => {
+                Err(Failure::new(FailureKind::Exists, "a folder stands there"))
+            }
+            DestinationKind::NewFolder(_) if !is_folder => {
+                Err(Failure::new(FailureKind::NoSuchFile, "the folder for it does not exist"))
+            }
+            DestinationKind::NewFolder(name) => {
+                let name = name.clone();
+                self.make_destination(above, &name)?;
+                Ok(announced.to_vec())
+            }
+        }
+    }
+
+    /// Makes the folder that everything goes into.
+    fn make_destination(&mut self, above: &Rc<Place>, name: &[u8]) -> Result<(), Failure> {
+        self.destination = DestinationKind::Inside;
+        let State::There(folder) = &above.state else {
+            return Ok(());
+        };
+        let state = if self.options.dry_run {
+            State::Missing
+        } else {
+            let open = self.folders.open(folder)?;
+            let mode = Mode::from_raw_mode(0o777 & !self.umask);
+            let made = rustix::fs::mkdirat(&open, name, mode);
+            made.map_err(|error| Failure::of(error, "make the folder"))?;
+            State::There(self.folders.enter(folder, name)?)
+        };
+        let mut place = Place::absent(above, name, true, state);
+        place.above = None;
+        place.found_mode = 0o700;
+        self.places = vec![Rc::new(place)];
+        Ok(())
+    }
+
+    /// Remembers a name that the source has.
+    pub(super) fn remember(&mut self, place: &Place, name: &[u8]) {
+        let mut names = place.names.borrow_mut();
+        if let Some(set) = &mut *names {
+            if self.remembered >= limits::REMEMBERED {
+                // Without all names nothing of this folder may be deleted.
+                self.remembered -= set.len();
+                *names = None;
+                self.deletions.is_partial = true;
+            } else {
+                let before = set.len();
+                set.insert(name);
+                self.remembered += set.len() - before;
+            }
+        }
+    }
+
+    /// Returns the folder that entries go into, or why there is none.
+    pub(super) fn folder_of(&self, place: &Place) -> Result<Option<Rc<Folder>>, Failure> {
+        match &place.state {
+            State::There(folder) => Ok(Some(Rc::clone(folder))),
+            State::Missing => Ok(None),
+            State::Dead(kind) => Err(Failure::new(*kind, "the folder that it is in failed")),
+        }
+    }
+
+    /// Finds or makes a folder.
+    fn ready_folder(
+        &mut self,
+        above: &Rc<Place>,
+        mode: u32,
+        time: Time,
+        name: &[u8],
+    ) -> Result<(Rc<Place>, FileAction), Failure> {
+        let is_top = above.above.is_none() && !matches!(self.destination, DestinationKind::Itself);
+        let missing = |place: &Rc<Place>| {
+            let absent = Place::absent(place, name, is_top, State::Missing);
+            (Rc::new(absent), FileAction::Created)
+        };
+        let Some(folder) = self.folder_of(above)? else {
+            return Ok(missing(above));
+        };
+        if folder.depth() >= limits::DEPTH {
+            let text = format!("it lies deeper than {} folders", limits::DEPTH);
+            return Err(Failure::new(FailureKind::TooBig, text));
+        }
+        let open = self.folders.open(&folder)?;
+        let found = match FileFacts::at(&open, name) {
+            Ok(found) => Some(found),
+            Err(Errno::NOENT) => None,
+            Err(error) => return Err(Failure::of(error, "look at what is there")),
+        };
+        let refused = |kind, text: &str| Err(Failure::new(kind, text));
+        match found.map(|found| found.sort) {
+            None if self.options.dry_run => return Ok(missing(above)),
+            None => {
+                self.make_writable(above)?;
+                let open = self.folders.open(&folder)?;
+                let made = rustix::fs::mkdirat(&open, name, Mode::from_raw_mode(UNFINISHED));
+                made.map_err(|error| Failure::of(error, "make the folder"))?;
+            }
+            Some(Sort::Folder) => {}
+            Some(Sort::Link) => {
+                return refused(FailureKind::UnsafePath, "a link stands where a folder should be");
+            }
+            Some(Sort::File | Sort::Special) => {
+                return refused(FailureKind::Exists, "what stands there is no folder");
+            }
+        }
+        let entered = self.folders.enter(&folder, name)?;
+        if found.is_some_and(|found| found.id != entered.id()) {
+            return refused(FailureKind::Changed, "another folder took its place");
+        }
+        let descriptor = self.folders.open(&entered)?;
+        if let Err(failure) = self.tally.may_enter(&above.path(name), descriptor.as_fd()) {
+            if found.is_none() {
+                // It is empty, and nobody asked for it.
+                let _ = rustix::fs::unlinkat(&open, name, AtFlags::REMOVEDIR);
+            }
+            return Err(failure);
+        }
+        let is_own = found.is_none_or(|found| found.owner.0 == self.account);
+        let is_made = found.is_none_or(|found| found.mode == UNFINISHED && is_own);
+        let is_kept = self.options.keep_folders
+            || !self.options.preserve
+            || (above.above.is_none() && matches!(self.destination, DestinationKind::Named(_)));
+        let is_same = |found: FileFacts| {
+            is_kept
+                || (found.mode & PLAIN == mode & PLAIN
+                    && !wants_time(&self.options, found.time, time))
+        };
+        let action = match found {
+            None => FileAction::Created,
+            Some(found) if !is_made && is_same(found) => FileAction::Unchanged,
+            Some(_) => FileAction::Adjusted,
+        };
+        let is_compared = self.options.delete && found.is_some();
+        let place = Rc::new(Place {
+            above: Some(Rc::clone(above)),
+            name: name.to_vec(),
+            state: State::There(entered),
+            is_top,
+            is_made,
+            keeps: is_kept && !is_made,
+            mode,
+            time,
+            found_mode: found.map_or(UNFINISHED, |found| found.mode),
+            is_own,
+            restore: Cell::new(None),
+            busy: Cell::new(1),
+            names: RefCell::new(is_compared.then(NameSet::default)),
+        });
+        // Without permission to pass it, what is in it cannot even be looked at.
+        if !self.options.dry_run && place.found_mode & 0o500 != 0o500 {
+            self.make_writable(&place)?;
+        }
+        Ok((place, action))
+    }
+
+    pub(super) fn on_leave(&mut self) -> Result<(), TransferError> {
+        if self.places.len() < 2 {
+            return Err(TransferError::Protocol("it leaves a folder that it did not enter"));
+        }
+        if let Some(place) = self.places.pop() {
+            self.compare(&place)?;
+            self.release(&place)?;
+        }
+        Ok(())
+    }
+}

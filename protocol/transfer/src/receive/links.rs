@@ -1,0 +1,264 @@
+//! Links: symbolic ones, and hard ones, which are one more name for a file that came before, as soon as that has its
+//! own.
+
+use std::{io::Write, os::fd::OwnedFd, rc::Rc};
+
+use rustix::{
+    fs::{AtFlags, Mode, OFlags},
+    io::Errno,
+};
+
+use super::{
+    Outcome, Receiver,
+    place::{Place, State},
+    target, wants_time,
+};
+use crate::{
+    facts::{FileFacts, FileId, Sort, Time},
+    failure::{Failure, FailureKind, TransferError},
+    limits,
+    report::{FileAction, FileKind, FileNotes},
+};
+
+/// A file with further names.
+pub(super) enum Linked {
+    /// Its content is under way.
+    Waiting,
+    /// It has its name. In a dry run it may have no file.
+    There {
+        place: Rc<Place>,
+        name: Vec<u8>,
+        id: Option<FileId>,
+    },
+    Failed(FailureKind),
+}
+
+/// A file that has its name.
+pub(super) struct Named<'a> {
+    pub(super) place: &'a Place,
+    pub(super) name: &'a [u8],
+    pub(super) id: Option<FileId>,
+}
+
+/// A name that waits for its file.
+pub(super) struct WaitingLink {
+    pub(super) index: u64,
+    pub(super) place: Rc<Place>,
+    pub(super) name: Vec<u8>,
+}
+
+impl<W: Write> Receiver<'_, W> {
+    pub(super) fn on_link(
+        &mut self,
+        time: Time,
+        linked: &[u8],
+        name: &[u8],
+    ) -> Result<(), TransferError> {
+        let index = self.number(0)?;
+        self.files += 1;
+        let place = self.place()?;
+        let mut has_name = name.to_vec();
+        let made = self.name_for(&place, name, false).and_then(|name| {
+            has_name = name;
+            self.ready_link(&place, time, linked, &has_name)
+        });
+        let outcome = made.unwrap_or_else(Outcome::failed);
+        self.settle(index, &place.path(&has_name), FileKind::Link, outcome)
+    }
+
+    /// Makes a symbolic link, if it is not there.
+    fn ready_link(
+        &mut self,
+        place: &Rc<Place>,
+        time: Time,
+        linked: &[u8],
+        name: &[u8],
+    ) -> Result<Outcome, Failure> {
+        if linked.is_empty() || linked.contains(&0) {
+            return Err(Failure::new(FailureKind::UnsafePath, "the link leads to no path"));
+        }
+        let Some(folder) = self.folder_of(place)? else {
+            return Ok(Outcome::done(FileAction::Created, FileNotes::default()));
+        };
+        let open = self.folders.open(&folder)?;
+        let found = match FileFacts::at(&open, name) {
+            Ok(found) => Some(found),
+            Err(Errno::NOENT) => None,
+            Err(error) => return Err(Failure::of(error, "look at what is there")),
+        };
+        if let Some(found) = found {
+            target::replaceable(found.sort)?;
+            let there = rustix::fs::readlinkat(&open, name, Vec::new());
+            if found.sort == Sort::Link && there.is_ok_and(|there| there.as_bytes() == linked) {
+                if !wants_time(&self.options, found.time, time) {
+                    return Ok(Outcome::done(FileAction::Unchanged, FileNotes::default()));
+                }
+                if !self.options.dry_run {
+                    self.set_link_time(&open, name, time)?;
+                }
+                return Ok(Outcome::done(FileAction::Adjusted, FileNotes::TIME));
+            }
+        }
+        let action = if found.is_some() { FileAction::Replaced } else { FileAction::Created };
+        if !self.options.dry_run {
+            self.make_writable(place)?;
+            let open = self.folders.open(&folder)?;
+            target::make_link(&open, linked, name, found.is_none())?;
+            if self.options.preserve {
+                self.set_link_time(&open, name, time)?;
+            }
+        }
+        let notes = FileNotes::default().with_if(found.is_some(), FileNotes::CONTENT);
+        Ok(Outcome::done(action, notes))
+    }
+
+    fn set_link_time(&self, folder: &OwnedFd, name: &[u8], time: Time) -> Result<(), Failure> {
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        let set = rustix::fs::utimensat(folder, name, &time.timestamps(), flags);
+        set.map_err(|error| Failure::of(error, "set the link's time"))
+    }
+
+    /// Remembers a file until its further names have come.
+    pub(super) fn link_later(&mut self, index: u64, linked: Linked) -> Result<(), TransferError> {
+        if self.linked.len() >= limits::LINKED {
+            return Err(TransferError::Protocol("too many files have further names"));
+        }
+        self.linked.insert(index, linked);
+        Ok(())
+    }
+
+    /// Returns the file that has a name now.
+    pub(super) fn linked_at(&mut self, place: &Rc<Place>, name: &[u8]) -> Linked {
+        let id = match &place.state {
+            State::There(folder) => {
+                let open = self.folders.open(folder);
+                open.ok().and_then(|open| FileFacts::at(&open, name).ok()).map(|facts| facts.id)
+            }
+            State::Missing | State::Dead(_) => None,
+        };
+        Linked::There { place: Rc::clone(place), name: name.to_vec(), id }
+    }
+
+    pub(super) fn on_hard_link(
+        &mut self,
+        to: u64,
+        is_last: bool,
+        announced: &[u8],
+    ) -> Result<(), TransferError> {
+        let index = self.number(0)?;
+        self.files += 1;
+        let place = self.place()?;
+        let named = self.name_for(&place, announced, false);
+        let Some(linked) = self.linked.get(&to) else {
+            return Err(TransferError::Protocol("it links to what has no further names"));
+        };
+        let (name, made) = match (named, linked) {
+            (Err(failure), _) => (announced.to_vec(), Err(failure)),
+            (Ok(name), Linked::Waiting) => {
+                if let Some(pending) = self.pending.get_mut(&to).or(
+                    // Its content is coming at this moment.
+                    self.current.as_mut().filter(|current| current.index == to).and_then(
+                        |current| current.writing.as_mut().map(|writing| &mut writing.pending),
+                    ),
+                ) {
+                    place.hold();
+                    self.waiting += 1;
+                    pending.links.push(WaitingLink { index, place, name });
+                    pending.has_more_names = !is_last;
+                    if is_last {
+                        self.linked.remove(&to);
+                    }
+                    return Ok(());
+                }
+                let failure = Failure::new(FailureKind::Io, "the file that it is a name of failed");
+                (name, Err(failure))
+            }
+            (Ok(name), Linked::Failed(kind)) => {
+                let text = "the file that it is a name of failed";
+                (name, Err(Failure::new(*kind, text)))
+            }
+            (Ok(name), Linked::There { place: from, name: first, id }) => {
+                let (from, first, id) = (Rc::clone(from), first.clone(), *id);
+                let made = self.make_hard_link(&from, &first, id, &place, &name);
+                (name, made)
+            }
+        };
+        if is_last {
+            self.linked.remove(&to);
+        }
+        let outcome = made.unwrap_or_else(Outcome::failed);
+        self.settle(index, &place.path(&name), FileKind::HardLink, outcome)
+    }
+
+    /// Makes the names that have waited for a file, or lets them fail with it.
+    pub(super) fn make_waiting(
+        &mut self,
+        links: Vec<WaitingLink>,
+        file: Result<&Named<'_>, FailureKind>,
+    ) -> Result<(), TransferError> {
+        for link in links {
+            self.waiting = self.waiting.saturating_sub(1);
+            let made = match file {
+                Ok(file) => {
+                    let (place, name) = (&link.place, &link.name);
+                    self.make_hard_link(file.place, file.name, file.id, place, name)
+                }
+                Err(kind) => Err(Failure::new(kind, "the file that it is a name of failed")),
+            };
+            let outcome = made.unwrap_or_else(Outcome::failed);
+            let path = link.place.path(&link.name);
+            self.settle(link.index, &path, FileKind::HardLink, outcome)?;
+            self.release(&link.place)?;
+        }
+        Ok(())
+    }
+
+    /// Gives a file one more name.
+    fn make_hard_link(
+        &mut self,
+        from: &Place,
+        first: &[u8],
+        id: Option<FileId>,
+        place: &Rc<Place>,
+        name: &[u8],
+    ) -> Result<Outcome, Failure> {
+        let Some(folder) = self.folder_of(place)? else {
+            return Ok(Outcome::done(FileAction::Created, FileNotes::default()));
+        };
+        let open = self.folders.open(&folder)?;
+        let found = match FileFacts::at(&open, name) {
+            Ok(found) => Some(found),
+            Err(Errno::NOENT) => None,
+            Err(error) => return Err(Failure::of(error, "look at what is there")),
+        };
+        if let Some(found) = found {
+            target::replaceable(found.sort)?;
+            if Some(found.id) == id {
+                return Ok(Outcome::done(FileAction::Unchanged, FileNotes::default()));
+            }
+        }
+        let action = if found.is_some() { FileAction::Replaced } else { FileAction::Created };
+        let (State::There(above), Some(id), false) = (&from.state, id, self.options.dry_run) else {
+            return Ok(Outcome::done(action, FileNotes::default()));
+        };
+        let above = self.folders.open(above)?;
+        let file = open_linked(&above, first, id)?;
+        self.make_writable(place)?;
+        let open = self.folders.open(&folder)?;
+        self.maker.link(&open, &file, name, found.is_none())?;
+        Ok(Outcome::done(action, FileNotes::default()))
+    }
+}
+
+/// Opens a file to give it one more name. Another file that took its place would be given one that nobody asked for.
+fn open_linked(folder: &OwnedFd, name: &[u8], id: FileId) -> Result<OwnedFd, Failure> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(folder, name, flags, Mode::empty());
+    let file = file.map_err(|error| Failure::of(error, "open the file that it is a name of"))?;
+    let facts = FileFacts::of(&file).map_err(|error| Failure::of(error, "look at it"))?;
+    if facts.id != id || facts.sort != Sort::File {
+        let text = "another file took the place of the one that it is a name of";
+        return Err(Failure::new(FailureKind::Changed, text));
+    }
+    Ok(file)
+}

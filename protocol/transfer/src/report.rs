@@ -1,0 +1,308 @@
+//! What a transfer tells its caller: an event for each file, counts, and a summary.
+
+use std::os::fd::BorrowedFd;
+
+use crate::failure::{Failure, FailureKind};
+
+/// What kind of thing an event is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FileKind {
+    /// A file with content.
+    File,
+    /// A folder.
+    Folder,
+    /// A symbolic link.
+    Link,
+    /// One more name of a file that has another name in this transfer.
+    HardLink,
+    /// A device, a pipe or a socket, or what could not be looked at.
+    Other,
+}
+
+/// What was done with a file, or in a dry run would be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FileAction {
+    /// It is new at the destination.
+    Created,
+    /// Its content, or what it links to, took the place of another.
+    Replaced,
+    /// Its content was there; its permission bits or times were set.
+    Adjusted,
+    /// It was there as it is.
+    Unchanged,
+    /// It was newer at the destination, and left.
+    Skipped,
+    /// It was deleted, since the source lacks it.
+    Deleted,
+    /// It went away before it was read. That is no failure.
+    Vanished,
+    /// It failed; what was at the destination is there still.
+    Failed,
+}
+
+impl FileAction {
+    /// Every action, in the order of their numbers on the wire, of which the first is 1.
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Created,
+        Self::Replaced,
+        Self::Adjusted,
+        Self::Unchanged,
+        Self::Skipped,
+        Self::Deleted,
+        Self::Vanished,
+        Self::Failed,
+    ];
+}
+
+/// What differed at the destination, and what is worth a note.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct FileNotes(u16);
+
+impl FileNotes {
+    /// The size differed.
+    pub const SIZE: Self = Self(1);
+    /// The time differed.
+    pub const TIME: Self = Self(2);
+    /// The permission bits differed.
+    pub const MODE: Self = Self(4);
+    /// The digest, or the target of a link, differed.
+    pub const CONTENT: Self = Self(8);
+    /// It grew while it was read; what was there when it was opened was delivered.
+    pub const GREW: Self = Self(16);
+    /// The setuid or setgid bit of the source, or of the file that was replaced, was not set.
+    pub const SET_ID_DROPPED: Self = Self(32);
+    /// A part of it was there from an earlier try.
+    pub const RESUMED: Self = Self(64);
+
+    /// Returns both.
+    #[must_use]
+    pub fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Returns these, with another one if a condition holds.
+    #[must_use]
+    pub(crate) fn with_if(self, condition: bool, other: Self) -> Self {
+        if condition { self.with(other) } else { self }
+    }
+
+    /// Returns whether all of another's are among these.
+    #[must_use]
+    pub fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    pub(crate) fn bits(self) -> u16 {
+        self.0
+    }
+
+    pub(crate) fn from_bits(bits: u16) -> Self {
+        Self(bits)
+    }
+}
+
+/// What became of one file.
+#[derive(Clone, Copy, Debug)]
+pub struct FileEvent<'a> {
+    /// Its path, which begins with the name that the transfer gives the source. The bytes may be those of the other
+    /// end, and are not fit for a terminal as they are.
+    pub path: &'a [u8],
+    /// What it is.
+    pub kind: FileKind,
+    /// What was done.
+    pub action: FileAction,
+    /// The size of a file whose content was sent, in bytes, else 0.
+    pub bytes: u64,
+    /// The BLAKE3 digest of a file whose content was sent.
+    pub digest: Option<[u8; 32]>,
+    /// What differed, and notes.
+    pub notes: FileNotes,
+    /// Why it failed.
+    pub failure: Option<&'a Failure>,
+}
+
+/// How many of each there were. Both ends have the same numbers at the end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Files whose content was sent.
+    pub sent: u64,
+    /// The sizes of these files together, in bytes.
+    pub bytes: u64,
+    /// Folders that were made, and links, symbolic and hard, that were made or replaced.
+    pub made: u64,
+    /// Entries whose permission bits or times alone were set.
+    pub adjusted: u64,
+    /// Entries that were there as they are.
+    pub unchanged: u64,
+    /// Files that were newer at the destination.
+    pub skipped: u64,
+    /// Files that went away before they were read.
+    pub vanished: u64,
+    /// Entries that were deleted at the destination.
+    pub deleted: u64,
+    /// Entries that failed.
+    pub failed: u64,
+}
+
+impl Counts {
+    /// Returns the numbers in the order of the wire.
+    pub(crate) fn numbers(&mut self) -> [&mut u64; 9] {
+        [
+            &mut self.sent,
+            &mut self.bytes,
+            &mut self.made,
+            &mut self.adjusted,
+            &mut self.unchanged,
+            &mut self.skipped,
+            &mut self.vanished,
+            &mut self.deleted,
+            &mut self.failed,
+        ]
+    }
+
+    /// Counts what became of one entry.
+    pub(crate) fn record(&mut self, event: &FileEvent<'_>) {
+        let number = match event.action {
+            FileAction::Created | FileAction::Replaced if event.kind == FileKind::File => {
+                self.bytes = self.bytes.saturating_add(event.bytes);
+                &mut self.sent
+            }
+            FileAction::Created | FileAction::Replaced => &mut self.made,
+            FileAction::Adjusted => &mut self.adjusted,
+            FileAction::Unchanged => &mut self.unchanged,
+            FileAction::Skipped => &mut self.skipped,
+            FileAction::Deleted => &mut self.deleted,
+            FileAction::Vanished => &mut self.vanished,
+            FileAction::Failed => &mut self.failed,
+        };
+        *number = number.saturating_add(1);
+    }
+}
+
+/// How far a transfer is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Entries that were met in the source so far.
+    pub entries: u64,
+    /// The sizes of the files among them, in bytes.
+    pub announced: u64,
+    /// Entries of which is known what became of them.
+    pub settled: u64,
+    /// Bytes of content that crossed the stream, holes not counted.
+    pub crossed: u64,
+}
+
+/// Why nothing was deleted although that was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Withheld {
+    /// An entry failed, or the transfer was stopped.
+    Incomplete,
+    /// The source has no file, and how many may be deleted was not said.
+    EmptySource,
+    /// More would be deleted than may be.
+    TooMany,
+}
+
+impl Withheld {
+    /// Every reason, in the order of their numbers on the wire, of which the first is 1.
+    pub(crate) const ALL: [Self; 3] = [Self::Incomplete, Self::EmptySource, Self::TooMany];
+}
+
+/// How a transfer ended whose both ends agree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Summary {
+    /// How many of each there were.
+    pub counts: Counts,
+    /// Bytes of content that crossed the stream, holes and what was there already not counted.
+    pub crossed: u64,
+    /// A digest of what was announced of every entry, in order, and of each content that was sent. The same tree sent
+    /// to an empty place has the same digest again, unless one of its folders has more than about 130,000 entries.
+    pub digest: [u8; 32],
+    /// A failure ended it before all was sent, as was asked for.
+    pub stopped: bool,
+    /// Nothing was deleted, and why.
+    pub withheld: Option<Withheld>,
+}
+
+impl Summary {
+    /// Returns whether everything is at the destination as it is at the source.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.counts.failed == 0 && !self.stopped
+    }
+}
+
+/// Learns what happens in a transfer. All of it happens on the thread that transfers, which waits for it.
+pub trait Observer {
+    /// Tells what became of one file.
+    fn file(&mut self, event: &FileEvent<'_>) {
+        let _ = event;
+    }
+
+    /// Tells how far the transfer is. It is called for each message with content, and often else.
+    fn progress(&mut self, progress: &Progress) {
+        let _ = progress;
+    }
+
+    /// Returns whether a folder below the one that the transfer begins with may be entered. The descriptor is that of
+    /// the folder itself, which is used afterwards, and may be one of `O_PATH`. One that may not be entered fails with
+    /// `denied`.
+    fn may_enter(&mut self, path: &[u8], folder: BorrowedFd<'_>) -> bool {
+        let _ = (path, folder);
+        true
+    }
+}
+
+/// Ignores everything and permits every folder.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoObserver;
+
+impl Observer for NoObserver {}
+
+/// What an end keeps of its events: the caller's observer and the counts.
+pub(crate) struct Tally<'o> {
+    observer: &'o mut dyn Observer,
+    pub(crate) counts: Counts,
+    pub(crate) progress: Progress,
+}
+
+impl<'o> Tally<'o> {
+    pub(crate) fn new(observer: &'o mut dyn Observer) -> Self {
+        Self { observer, counts: Counts::default(), progress: Progress::default() }
+    }
+
+    /// Counts an event and passes it on.
+    pub(crate) fn record(&mut self, event: &FileEvent<'_>) {
+        self.counts.record(event);
+        if event.action != FileAction::Deleted {
+            self.progress.settled += 1;
+        }
+        self.observer.file(event);
+        self.observer.progress(&self.progress);
+    }
+
+    /// Counts an entry that was met.
+    pub(crate) fn met(&mut self, bytes: u64) {
+        self.progress.entries += 1;
+        self.progress.announced = self.progress.announced.saturating_add(bytes);
+    }
+
+    /// Counts content that crossed the stream.
+    pub(crate) fn crossed(&mut self, bytes: usize) {
+        self.progress.crossed += u64::try_from(bytes).unwrap_or_default();
+        self.observer.progress(&self.progress);
+    }
+
+    /// Asks whether a folder may be entered.
+    ///
+    /// # Errors
+    /// `denied`.
+    pub(crate) fn may_enter(&mut self, path: &[u8], folder: BorrowedFd<'_>) -> Result<(), Failure> {
+        match self.observer.may_enter(path, folder) {
+            true => Ok(()),
+            false => Err(Failure::new(FailureKind::Denied, "this folder may not be entered")),
+        }
+    }
+}

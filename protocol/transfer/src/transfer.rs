@@ -1,0 +1,155 @@
+//! How a transfer is set up: who chooses its options, what it may use, and how it is ended from outside.
+
+use std::{
+    io::{self, Read, Write},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use crate::{
+    beneath::Way,
+    failure::TransferError,
+    fields::Body,
+    options::TransferOptions,
+    wire::{Hello, MessageReader, MessageWriter, Role},
+};
+
+/// What the receiving end lets the other end make it write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TransferLimits {
+    /// The size of one file, in bytes.
+    pub file_bytes: u64,
+    /// The sizes of all files whose content is sent, in bytes.
+    pub bytes: u64,
+    /// The number of entries.
+    pub entries: u64,
+}
+
+impl Default for TransferLimits {
+    /// Returns no limits but those of the disk.
+    fn default() -> Self {
+        Self { file_bytes: u64::MAX, bytes: u64::MAX, entries: u64::MAX }
+    }
+}
+
+/// Ends a transfer from another thread. The transfer sees it between two messages; while it waits for the other end
+/// it does not, so that whoever cancels also closes the stream.
+#[derive(Clone, Debug, Default)]
+pub struct Cancel(Arc<AtomicBool>);
+
+impl Cancel {
+    /// Ends the transfer. The receiving end removes the partial file that it has open.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns an error once the transfer is to end.
+    pub(crate) fn check(&self) -> Result<(), TransferError> {
+        if self.0.load(Ordering::Relaxed) { Err(TransferError::Cancelled) } else { Ok(()) }
+    }
+}
+
+/// A transfer that has not begun. [`send`](Self::send) and [`receive`](Self::receive) carry it out, on this thread.
+#[derive(Clone, Debug)]
+pub struct Transfer {
+    pub(crate) options: Option<TransferOptions>,
+    pub(crate) limits: TransferLimits,
+    pub(crate) cancel: Cancel,
+    pub(crate) umask: u32,
+    pub(crate) way: Option<Way>,
+}
+
+impl Transfer {
+    /// Returns a transfer whose options this end chooses. The other end must take them.
+    #[must_use]
+    pub fn with_options(options: TransferOptions) -> Self {
+        Self { options: Some(options), ..Self::with_peers_options() }
+    }
+
+    /// Returns a transfer whose options the other end chooses.
+    #[must_use]
+    pub fn with_peers_options() -> Self {
+        Self {
+            options: None,
+            limits: TransferLimits::default(),
+            cancel: Cancel::default(),
+            umask: 0o022,
+            way: None,
+        }
+    }
+
+    /// Limits what the other end can make this one write.
+    #[must_use]
+    pub fn limits(mut self, limits: TransferLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Sets the bits that new files and folders do not get, unless modes are preserved. It is 022 otherwise;
+    /// [`current_umask`] reads that of this process.
+    #[must_use]
+    pub fn umask(mut self, umask: u32) -> Self {
+        self.umask = umask & 0o777;
+        self
+    }
+
+    /// Lets another thread end the transfer.
+    #[must_use]
+    pub fn cancelled_by(mut self, cancel: &Cancel) -> Self {
+        self.cancel = cancel.clone();
+        self
+    }
+
+    /// Makes the transfer do without `openat2(2)`, as it does by itself where the kernel has none.
+    #[must_use]
+    pub fn resolving_by_hand(mut self) -> Self {
+        self.way = Some(Way::ByHand);
+        self
+    }
+
+    pub(crate) fn way(&self) -> Way {
+        self.way.unwrap_or_else(Way::of_this_host)
+    }
+}
+
+/// Returns the umask of this process, or 022 where `/proc` does not tell. A confined process cannot read it any more.
+#[must_use]
+pub fn current_umask() -> u32 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let umask = status.lines().find_map(|line| line.strip_prefix("Umask:"));
+    umask.and_then(|digits| u32::from_str_radix(digits.trim(), 8).ok()).unwrap_or(0o022)
+}
+
+/// Says hello.
+pub(crate) fn say_hello<W: Write>(
+    writer: &mut MessageWriter<W>,
+    role: Role,
+    options: Option<&TransferOptions>,
+) -> Result<(), TransferError> {
+    let mut body = Body::default();
+    Hello { role, options: options.cloned() }.encode(&mut body);
+    writer.send(&body)?;
+    writer.flush()
+}
+
+/// Hears the other end's hello, and returns the options that it chooses, if it is the one that does.
+pub(crate) fn hear_hello<R: Read>(
+    reader: &mut MessageReader<R>,
+    role: Role,
+    own: Option<&TransferOptions>,
+) -> Result<Option<TransferOptions>, TransferError> {
+    let Some((kind, fields)) = reader.next()? else {
+        return Err(TransferError::Lost(io::ErrorKind::UnexpectedEof.into()));
+    };
+    let other = Hello::decode(kind, fields)?;
+    if other.role == role {
+        return Err(TransferError::Protocol("both ends send, or both receive"));
+    }
+    match (own.is_some(), other.options.is_some()) {
+        (true, true) => Err(TransferError::Protocol("both ends choose the options")),
+        (false, false) => Err(TransferError::Protocol("neither end chooses the options")),
+        _ => Ok(other.options),
+    }
+}

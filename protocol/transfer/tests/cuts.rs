@@ -1,0 +1,179 @@
+//! Transfers that are cut, and taken up again.
+#![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "tests may wait")]
+// A panic is how a test fails; clippy exempts test functions, not those beside them.
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
+#[path = "support/ends.rs"]
+#[allow(dead_code, unreachable_pub, missing_docs)] // Each test program uses a part of it.
+mod ends;
+#[path = "support/tree.rs"]
+#[allow(dead_code, unreachable_pub, missing_docs)] // Each test program uses a part of it.
+mod tree;
+
+use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
+
+use ends::{Cut, Ended, named, rounds, run, source, transfer, tree_options};
+use rcmd_transfer::{Transfer, TransferError, TransferOptions};
+use tree::{Dice, describe, fill, partials, set_time};
+
+/// Transfers until so many bytes of the sender have passed.
+fn cut_after(bytes: usize, options: &TransferOptions, from: &Path, to: &Path) -> Ended {
+    let sender = Transfer::with_options(options.clone());
+    let receiver = Transfer::with_peers_options();
+    let cut = |inner| Cut { inner, left: bytes };
+    run(sender, receiver, vec![source(from)], named(to), cut)
+}
+
+/// Checks that each file that has its name is as it is at the source.
+fn assert_whole(from: &Path, to: &Path) {
+    let entries = fs::read_dir(to).map_or_else(|_| Vec::new(), Iterator::collect);
+    for entry in entries.into_iter().map(Result::unwrap) {
+        let (path, facts) = (entry.path(), entry.file_type().unwrap());
+        let twin = from.join(entry.file_name());
+        if facts.is_dir() {
+            assert_whole(&twin, &path);
+        } else if facts.is_file() && !entry.file_name().to_string_lossy().contains(".rcmd-part-") {
+            assert!(fs::read(&path).unwrap() == fs::read(&twin).unwrap(), "{}", path.display());
+        }
+    }
+}
+
+#[test]
+fn a_tree_that_is_cut_anywhere_is_taken_up_and_little_is_sent_twice() {
+    let cuts = rounds(40);
+    let place = tempfile::tempdir().unwrap();
+    let (from, to) = (place.path().join("from"), place.path().join("to"));
+    fill(&from, 11);
+    let mut dice = Dice::new(4);
+    for name in ["a-large", "z-large"] {
+        let path = from.join(name);
+        fs::write(&path, dice.bytes(6 << 20)).unwrap();
+        set_time(&path, 1_600_000_000, 123_456_789);
+    }
+    set_time(&from, 1_600_000_000, 5);
+    let whole = transfer(&tree_options(), vec![source(&from)], named(&to)).summary();
+    fs::remove_dir_all(&to).unwrap();
+    let (mut done, mut crossed, mut failed) = (0, 0, 0);
+    while done < cuts {
+        let bytes = dice.roll(4 << 20) as usize;
+        let ended = cut_after(bytes, &tree_options(), &from, &to);
+        crossed += ended.sent.crossed;
+        match ended.sender {
+            Err(_) => {
+                failed += 1;
+                done += 1;
+                assert!(
+                    matches!(ended.receiver, Err(TransferError::Lost(_))),
+                    "{:?}",
+                    ended.receiver
+                );
+                assert_whole(&from, &to);
+            }
+            Ok(_) => {
+                assert_eq!(describe(&to), describe(&from));
+                assert!(partials(&to).is_empty());
+                let most = whole.crossed + failed * (1 << 20);
+                assert!(crossed <= most, "{crossed} bytes in {failed} cuts, not {most}");
+                fs::remove_dir_all(&to).unwrap();
+                (crossed, failed) = (0, 0);
+            }
+        }
+    }
+    let ended = transfer(&tree_options(), vec![source(&from)], named(&to));
+    crossed += ended.summary().crossed;
+    assert_eq!(describe(&to), describe(&from));
+    assert!(partials(&to).is_empty());
+    assert!(crossed <= whole.crossed + failed * (1 << 20));
+}
+
+#[test]
+fn nothing_that_looks_finished_is_left_of_a_file_that_was_cut() {
+    let place = tempfile::tempdir().unwrap();
+    let (from, to) = (place.path().join("f"), place.path().join("d/g"));
+    fs::create_dir(place.path().join("d")).unwrap();
+    fs::write(&from, Dice::new(1).bytes(3 << 20)).unwrap();
+    fs::write(&to, b"the old one").unwrap();
+    assert!(cut_after(1 << 20, &tree_options(), &from, &to).sender.is_err());
+    assert_eq!(fs::read(&to).unwrap(), b"the old one");
+    let left = partials(&place.path().join("d"));
+    assert_eq!(left.len(), 1, "{left:?}");
+    let ended = transfer(&tree_options(), vec![source(&from)], named(&to));
+    assert!(ended.summary().crossed < 3 << 20);
+    assert_eq!(fs::read(&to).unwrap(), fs::read(&from).unwrap());
+    assert!(partials(&place.path().join("d")).is_empty());
+}
+
+#[test]
+fn a_part_that_differs_is_sent_again_from_there() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("d");
+    let (from, to) = (place.path().join("f"), folder.join("g"));
+    fs::create_dir(&folder).unwrap();
+    let content = Dice::new(2).bytes(8 << 20);
+    fs::write(&from, &content).unwrap();
+    assert!(cut_after(6 << 20, &tree_options(), &from, &to).sender.is_err());
+    // The disk lost a page of the fourth mebibyte.
+    let partial = fs::read_dir(&folder).unwrap().next().unwrap().unwrap().path();
+    let mut part = fs::read(&partial).unwrap();
+    assert!(part.len() > 5 << 20, "{}", part.len());
+    part[(3 << 20) + 5] ^= 1;
+    fs::write(&partial, part).unwrap();
+    let ended = transfer(&tree_options(), vec![source(&from)], named(&to));
+    let crossed = ended.summary().crossed;
+    assert_eq!(crossed, 5 << 20);
+    assert_eq!(fs::read(&to).unwrap(), content);
+}
+
+#[test]
+fn a_part_that_is_not_this_account_s_own_is_not_taken_up() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("d");
+    let (from, to) = (place.path().join("f"), folder.join("g"));
+    fs::create_dir(&folder).unwrap();
+    fs::write(&from, Dice::new(3).bytes(3 << 20)).unwrap();
+    assert!(cut_after(2 << 20, &tree_options(), &from, &to).sender.is_err());
+    let partial = fs::read_dir(&folder).unwrap().next().unwrap().unwrap().path();
+    // A second name, by which somebody could change it at any time.
+    fs::hard_link(&partial, place.path().join("elsewhere")).unwrap();
+    let ended = transfer(&tree_options(), vec![source(&from)], named(&to));
+    assert_eq!(ended.summary().crossed, 3 << 20);
+    assert_eq!(fs::metadata(&to).unwrap().nlink(), 1);
+    assert!(partial.exists());
+}
+
+#[test]
+fn a_file_in_place_goes_on_from_where_it_is_the_same() {
+    let place = tempfile::tempdir().unwrap();
+    let (from, to) = (place.path().join("f"), place.path().join("g"));
+    let content = Dice::new(6).bytes(4 << 20);
+    fs::write(&from, &content).unwrap();
+    fs::write(&to, &content[..3 << 20]).unwrap();
+    let options = TransferOptions { in_place: true, ..tree_options() };
+    let ended = transfer(&options, vec![source(&from)], named(&to));
+    assert_eq!(ended.summary().crossed, 1 << 20);
+    assert_eq!(fs::read(&to).unwrap(), content);
+}
+
+#[test]
+fn two_writers_of_one_file_leave_one_of_the_two_whole() {
+    let place = tempfile::tempdir().unwrap();
+    let to = place.path().join("to");
+    let contents = [1, 2].map(|seed| Dice::new(seed).bytes(1 << 20));
+    let sources = [0, 1].map(|number| place.path().join(format!("from{number}")));
+    for (path, content) in sources.iter().zip(&contents) {
+        fs::write(path, content).unwrap();
+    }
+    for _ in 0..20 {
+        std::thread::scope(|scope| {
+            for path in &sources {
+                scope.spawn(|| {
+                    let ended = transfer(&tree_options(), vec![source(path)], named(&to));
+                    assert_eq!(ended.summary().counts.failed, 0, "{:?}", ended.received.lines);
+                });
+            }
+        });
+        let whole = fs::read(&to).unwrap();
+        assert!(contents.contains(&whole));
+    }
+    assert!(partials(place.path()).is_empty());
+}

@@ -1,0 +1,138 @@
+//! What a path that was typed means: as `cp` reads it.
+#![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "tests may wait")]
+// A panic is how a test fails; clippy exempts test functions, not those beside them.
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
+#[path = "support/ends.rs"]
+#[allow(dead_code, unreachable_pub, missing_docs)] // Each test program uses a part of it.
+mod ends;
+
+use std::{
+    fs::{self, File},
+    os::unix::fs::{MetadataExt as _, symlink},
+    path::Path,
+};
+
+use ends::{transfer, tree_options};
+use rcmd_transfer::{Destination, FailureKind, Landing, TransferSource};
+use tempfile::TempDir;
+
+/// A folder with sources: a tree `t` with a link to itself, a file `f`, and links to both.
+fn place() -> TempDir {
+    let place = tempfile::tempdir().unwrap();
+    let path = |name: &str| place.path().join(name);
+    fs::create_dir(path("t")).unwrap();
+    fs::write(path("t/f"), b"in the tree").unwrap();
+    symlink(".", path("t/self")).unwrap();
+    fs::write(path("f"), b"content").unwrap();
+    for (target, name) in [("t", "cur"), ("t/f", "lf"), ("/nowhere", "L")] {
+        symlink(target, path(name)).unwrap();
+    }
+    place
+}
+
+/// Copies as `cp -r` does. Returns the kinds of failures.
+fn copy(place: &Path, sources: &[(&str, bool)], to: &str, is_itself: bool) -> Vec<String> {
+    let start = File::open(place).unwrap();
+    let found: Result<Vec<_>, _> = sources
+        .iter()
+        .map(|(path, follows)| TransferSource::at(&start, path.as_bytes(), *follows))
+        .collect();
+    let landing = Landing { is_itself, has_several: sources.len() > 1 };
+    let found = match found {
+        Ok(found) => found,
+        Err(failure) => return vec![failure.kind.to_string()],
+    };
+    let destination = match Destination::at(&start, to.as_bytes(), landing) {
+        Ok(destination) => destination,
+        Err(failure) => return vec![failure.kind.to_string()],
+    };
+    let ended = transfer(&tree_options(), found, destination);
+    ended.summary();
+    let failed = ended.sent.lines.iter().filter(|line| line.starts_with("Failed"));
+    failed.map(|line| line.rsplit(' ').next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_source_that_is_a_link_is_followed_where_cp_follows_it() {
+    let place = place();
+    let path = |name: &str| place.path().join(name);
+    assert_eq!(copy(place.path(), &[("lf", true)], "x", false), [""; 0]);
+    assert!(path("x").symlink_metadata().unwrap().is_file());
+    assert_eq!(copy(place.path(), &[("cur", false)], "y", false), [""; 0]);
+    assert_eq!(fs::read_link(path("y")).unwrap(), Path::new("t"));
+    assert_eq!(copy(place.path(), &[("cur/", false)], "z", false), [""; 0]);
+    assert!(path("z").symlink_metadata().unwrap().is_dir() && path("z/f").is_file());
+    // A link in the tree that leads to its own folder is a link there.
+    assert_eq!(fs::read_link(path("z/self")).unwrap(), Path::new("."));
+    // Links and `..` on the way are followed too.
+    assert_eq!(copy(place.path(), &[("cur/../cur/f", true)], "w", false), [""; 0]);
+    assert_eq!(fs::read(path("w")).unwrap(), b"in the tree");
+    assert_eq!(copy(place.path(), &[("none", true)], "v", false), ["no_such_file"]);
+    assert_eq!(copy(place.path(), &[("L", true)], "v", false), ["no_such_file"]);
+    assert_eq!(copy(place.path(), &[("f/", true)], "v", false), ["exists"]);
+}
+
+#[test]
+fn a_destination_that_is_missing_is_made_only_where_cp_makes_it() {
+    let place = place();
+    let path = |name: &str| place.path().join(name);
+    let refused = [
+        (vec![("f", true)], "L"),
+        (vec![("f", true)], "L/"),
+        (vec![("f", true)], "no/"),
+        (vec![("f", true), ("t/f", true)], "no"),
+        (vec![("f", true)], "no/such/f"),
+        (vec![("t", true)], "no/such"),
+    ];
+    for (sources, to) in refused {
+        let failed = copy(place.path(), &sources, to, false);
+        assert_eq!(failed, ["no_such_file"], "{to}");
+        assert!(!path("no").exists(), "{to}");
+    }
+    assert_eq!(copy(place.path(), &[("t", true)], "no/", false), [""; 0]);
+    assert!(path("no/t/f").is_file());
+    assert_eq!(copy(place.path(), &[("t", true)], "new", false), [""; 0]);
+    assert!(path("new/f").is_file());
+}
+
+#[test]
+fn a_destination_that_is_there_is_gone_into_unless_it_is_meant_itself() {
+    let place = place();
+    let path = |name: &str| place.path().join(name);
+    fs::create_dir(path("d")).unwrap();
+    symlink("d", path("to-d")).unwrap();
+    assert_eq!(copy(place.path(), &[("t", true), ("f", true)], "to-d", false), [""; 0]);
+    assert!(path("d/t/f").is_file() && path("d/f").is_file());
+    assert_eq!(copy(place.path(), &[("t", true)], "d/", true), [""; 0]);
+    assert!(path("d/self").is_symlink());
+    // A folder onto a file, and a file onto a folder.
+    let before = fs::metadata(path("f")).unwrap().ino();
+    assert_eq!(copy(place.path(), &[("t", true)], "f", true).first().unwrap(), "exists");
+    assert_eq!(fs::metadata(path("f")).unwrap().ino(), before);
+    assert_eq!(copy(place.path(), &[("f", true)], "d", true), ["exists"]);
+    assert_eq!(copy(place.path(), &[("t", true), ("f", true)], "f", false), ["exists"]);
+    assert_eq!(copy(place.path(), &[("f", true)], "t/f/", false), ["exists"]);
+}
+
+#[test]
+fn a_destination_that_is_a_link_is_written_where_it_leads() {
+    let place = place();
+    let path = |name: &str| place.path().join(name);
+    assert_eq!(copy(place.path(), &[("f", true)], "lf", false), [""; 0]);
+    assert_eq!(fs::read(path("t/f")).unwrap(), b"content");
+    assert_eq!(fs::read_link(path("lf")).unwrap(), Path::new("t/f"));
+}
+
+#[test]
+fn a_device_or_a_pipe_is_no_destination() {
+    let place = place();
+    let mode = rustix::fs::Mode::RUSR;
+    let pipe = place.path().join("pipe");
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    assert_eq!(copy(place.path(), &[("f", true)], "pipe", false), ["exists"]);
+    assert_eq!(copy(place.path(), &[("f", true)], "/dev/null", false), ["exists"]);
+    assert_eq!(copy(place.path(), &[("pipe", true)], "x", false), ["special"]);
+    let root = TransferSource::at(File::open("/").unwrap(), b"/", true).unwrap_err();
+    assert_eq!(root.kind, FailureKind::NoSuchFile);
+}
