@@ -155,7 +155,16 @@ pub fn request(data: &[u8]) {
             assert_eq!(StartBody::new(&request), body);
             assert_eq!(request.to_builder().build(), Ok(request.clone()));
             assert!(payload.len() <= limits::PAYLOAD && !request.args()[0].is_empty());
-            assert!(request.mode() == Mode::Exec || request.args().len() == 1);
+            match request.mode() {
+                Mode::Exec => {}
+                Mode::Shell => assert_eq!(request.args().len(), 1),
+                Mode::Transfer => {
+                    let transfer = request.as_transfer().expect("a transfer that was checked");
+                    let again = Request::transfer(transfer.verb, transfer.paths.to_vec()).build();
+                    assert_eq!(again.unwrap().as_transfer(), Some(transfer));
+                    assert!(request.env().is_empty() && request.cwd().is_none());
+                }
+            }
             assert!(request.env().iter().all(|setting| setting.iter().skip(1).any(|&b| b == b'=')));
             let strings = request.args().iter().chain(request.env()).map(Vec::as_slice);
             let strings = strings.chain(request.cwd()).chain(request.user());

@@ -118,6 +118,7 @@ impl Case {
         let with_key = env.iter().all(|setting| harmless(setting) || setting.starts_with(b"K=v"));
         let [a, b, c, d] = self.groups;
         let permit = match self.request.mode() {
+            Mode::Transfer => false,
             Mode::Shell => c && args == [b"up"] && without_env,
             Mode::Exec => {
                 let exact = path == b"/bin/x" && args == [&b"x"[..], b"on"];

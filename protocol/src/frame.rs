@@ -215,6 +215,8 @@ pub mod capability {
     pub const ASK: &str = "ask";
     /// The side supports locks.
     pub const LOCK: &str = "lock";
+    /// The server transfers files: it knows the mode `transfer`.
+    pub const TRANSFER: &str = "transfer";
     /// The side wants its connection compressed. Only a client that was asked to compress sends it.
     pub const ZSTD: &str = "zstd";
 }

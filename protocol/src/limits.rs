@@ -20,6 +20,10 @@ pub const DEPTH: usize = 16;
 pub const STRING: usize = 128 * 1024;
 /// The most arguments in a start.
 pub const ARGUMENTS: usize = 4096;
+/// The most paths in a transfer.
+pub const PATHS: usize = 256;
+/// The most bytes in one path of a transfer, its NUL included: the kernel's limit (`PATH_MAX`, open(2)).
+pub const PATH: usize = 4096;
 /// The most environment settings in a start.
 pub const SETTINGS: usize = 4096;
 /// The most bytes that the sender of a stream may be ahead of its consumer.

@@ -103,6 +103,18 @@ error_kinds! {
         LocalIo = "local_io",
         /// The host never started the command that the client wanted to attach to.
         NeverStarted = "never_started",
+        /// A path of a transfer leads nowhere.
+        NoSuchFile = "no_such_file",
+        /// The host does not let the account read or write a path of a transfer.
+        Permission = "permission",
+        /// Something of another kind stands at a path of a transfer.
+        Exists = "exists",
+        /// The disk or a quota has no room for what a transfer is to write.
+        NoSpace = "no_space",
+        /// A file was changed while it was looked for or read.
+        Changed = "changed",
+        /// A path of a transfer leads out of its root, or through a link where a folder should be.
+        UnsafePath = "unsafe_path",
         /// A run over many hosts was ended, or stopped itself, before it came to this host.
         HeldBack = "held_back",
     }

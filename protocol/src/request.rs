@@ -1,5 +1,8 @@
 //! Requests: what clients ask to be run, parsed and checked once.
 
+mod bounds;
+mod transfer;
+
 use bytes::{BufMut as _, Bytes, BytesMut};
 use sha2::{Digest as _, Sha256};
 
@@ -9,6 +12,8 @@ use crate::{
     limits,
     outcome::{ErrorKind, WireError},
 };
+pub(crate) use bounds::within;
+pub use transfer::{TransferRequest, TransferVerb};
 
 names! {
     /// The way in which a request's arguments are read.
@@ -17,6 +22,8 @@ names! {
         Exec = "exec",
         /// One line for the user's shell.
         Shell = "shell",
+        /// A verb, options and paths of a transfer of files.
+        Transfer = "transfer",
     }
 }
 
@@ -79,6 +86,15 @@ impl Request {
         Self::builder(Mode::Shell, [line])
     }
 
+    /// Begins a request to transfer files; the paths are those on the server's host.
+    pub fn transfer<P: Into<Vec<u8>>>(
+        verb: TransferVerb,
+        paths: impl IntoIterator<Item = P>,
+    ) -> RequestBuilder {
+        let paths = paths.into_iter().map(Into::into);
+        Self::builder(Mode::Transfer, verb.arguments().into_iter().chain(paths))
+    }
+
     /// Begins a request with these arguments. With [`Mode::Shell`] there must be exactly one, the line.
     pub fn builder<A: Into<Vec<u8>>>(
         mode: Mode,
@@ -103,6 +119,15 @@ impl Request {
     /// Returns the program and its arguments, or the one shell line: always at least one string.
     pub fn args(&self) -> &[Vec<u8>] {
         &self.args
+    }
+
+    /// Returns the transfer that is asked for, if the request is for one.
+    pub fn as_transfer(&self) -> Option<TransferRequest<'_>> {
+        if self.mode != Mode::Transfer {
+            return None;
+        }
+        // A request is checked when it is built, so that its arguments can be read.
+        TransferRequest::parse(&self.args).ok()
     }
 
     /// Returns the settings of the environment, `NAME=VALUE` each.
@@ -198,6 +223,9 @@ impl Request {
         if let Some(lock) = &self.lock {
             check_lock(&lock.name)?;
         }
+        if self.mode == Mode::Transfer {
+            self.check_transfer()?;
+        }
         match self
             .env
             .iter()
@@ -210,6 +238,15 @@ impl Request {
             )
             .hint("Write NAME=VALUE.")),
         }
+    }
+
+    fn check_transfer(&self) -> Result<(), WireError> {
+        if !self.env.is_empty() || self.cwd.is_some() {
+            let message = "a transfer has no environment and no working folder";
+            return Err(WireError::new(ErrorKind::Usage, message)
+                .hint("Name its paths from the home, or from the root."));
+        }
+        TransferRequest::parse(&self.args).map(drop)
     }
 
     fn strings(&self) -> impl Iterator<Item = &Vec<u8>> + Clone {
@@ -311,72 +348,5 @@ fn check_lock(name: &str) -> Result<(), WireError> {
         .hint(hint))
 }
 
-pub(crate) fn within<N: PartialOrd + std::fmt::Display>(
-    what: &str,
-    number: N,
-    limit: N,
-) -> Result<(), WireError> {
-    if number <= limit {
-        return Ok(());
-    }
-    Err(WireError::new(ErrorKind::TooBig, format!("{number} {what} are past the limit of {limit}"))
-        .hint("Send large input on standard input, or in a file."))
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_setting_never_passes_for_an_argument_under_the_same_digest() {
-        let as_argument = Request::exec(["env", "A=1"]).build().unwrap();
-        let as_setting = Request::exec(["env"]).env("A=1").build().unwrap();
-        assert_eq!(as_argument.encode(), as_setting.encode());
-        assert_ne!(as_argument.digest(), as_setting.digest());
-    }
-
-    #[test]
-    fn a_lock_is_part_of_the_request_and_the_wait_for_it_is_not() {
-        let with = |name: &str, wait_ms| {
-            let lock = Lock { name: name.to_owned(), wait_ms };
-            Request::exec(["x"]).lock(lock).build().unwrap().digest()
-        };
-        assert_ne!(Request::exec(["x"]).build().unwrap().digest(), with("a", 0));
-        assert_ne!(with("a", 0), with("b", 0));
-        assert_eq!(with("a", 0), with("a", 5000));
-    }
-
-    #[test]
-    fn a_lock_s_name_is_short_and_printable() {
-        let check = |name: &str| {
-            let lock = Lock { name: name.to_owned(), wait_ms: 0 };
-            Request::exec(["x"]).lock(lock).build().map(drop).map_err(|failure| failure.kind)
-        };
-        for name in ["a", "deploy/web:1", "../..", &"x".repeat(limits::LOCK)] {
-            assert_eq!(check(name), Ok(()), "{name}");
-        }
-        for name in ["", "a b", "a\n", "\u{1b}[", "\u{e9}", &"x".repeat(limits::LOCK + 1)] {
-            assert_eq!(check(name), Err(ErrorKind::Usage), "{name:?}");
-        }
-    }
-
-    #[test]
-    fn what_cannot_be_run_is_not_built() {
-        let kind = |builder: &RequestBuilder| builder.build().map_err(|failure| failure.kind);
-        for usage in [
-            Request::exec::<&str>([]),
-            Request::exec([""]),
-            Request::exec(["a\0b"]),
-            Request::shell(""),
-            Request::builder(Mode::Shell, ["a", "b"]),
-            Request::exec(["x"]).env("X").clone(),
-            Request::exec(["x"]).env("=x").clone(),
-            Request::exec(["x"]).user("").clone(),
-        ] {
-            assert_eq!(kind(&usage), Err(ErrorKind::Usage), "{usage:?}");
-        }
-        assert_eq!(kind(&Request::exec(vec!["x"; limits::ARGUMENTS + 1])), Err(ErrorKind::TooBig));
-        assert_eq!(kind(&Request::shell(vec![b'x'; limits::STRING])), Err(ErrorKind::TooBig));
-        assert!(kind(&Request::exec(vec!["x"; limits::ARGUMENTS])).is_ok());
-    }
-}
+mod tests;

@@ -66,6 +66,10 @@ fn the_table_of_limits_is_the_code_s() {
         ("JSON depth", each(limits::DEPTH)),
         ("one string of a start, with its NUL", bytes(limits::STRING)),
         ("arguments; settings of the environment", format!("{} each", each(limits::ARGUMENTS))),
+        (
+            "paths of a transfer; one of them, with its NUL",
+            format!("{}; {}", limits::PATHS, bytes(limits::PATH)),
+        ),
         ("all strings of a start", bytes(limits::PAYLOAD)),
         ("credit of a stream", bytes(limits::CREDIT as usize)),
         ("agent, message, hint, note", format!("{} each", bytes(limits::TEXT))),

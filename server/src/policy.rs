@@ -278,6 +278,7 @@ pub fn authorize_early(slice: &PolicySlice, request: &Request) -> Result<(), Den
     let what = match request.mode() {
         Mode::Shell => "run a shell line".to_owned(),
         Mode::Exec => format!("run {}", shown_word(request.args().first())),
+        Mode::Transfer => format!("{} files", action.as_str()),
     };
     let query = Query { slice, action, what };
     query.possible()?;
@@ -297,6 +298,9 @@ fn shown(request: &Request, facts: &HostFacts) -> String {
         Mode::Exec => {
             let program = printable(&facts.program.path.to_string_lossy());
             format!("run {program} as {account}")
+        }
+        Mode::Transfer => {
+            format!("{} files as {account}", question::action(request).as_str())
         }
     }
 }

@@ -151,9 +151,11 @@ impl StartBody {
     }
 
     /// Returns the capabilities, beyond `exec`, that this start needs: a server without them would ignore the
-    /// fields that they are for.
+    /// fields that they are for, or end the connection for a mode that it does not know.
     pub fn needs(&self) -> impl Iterator<Item = &'static str> + use<> {
-        self.lock.is_some().then_some(capability::LOCK).into_iter()
+        let lock = self.lock.is_some().then_some(capability::LOCK);
+        let transfer = (self.mode == Mode::Transfer).then_some(capability::TRANSFER);
+        lock.into_iter().chain(transfer)
     }
 
     /// Returns the request digest as the client computed it.
@@ -210,7 +212,7 @@ impl StartBody {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outcome::ErrorKind;
+    use crate::{outcome::ErrorKind, request::TransferVerb};
 
     fn request() -> Request {
         let mut builder = Request::exec([&b"printf"[..], b"", b"\xff\n $'\""]);
@@ -249,6 +251,26 @@ mod tests {
         for start in bad {
             assert!(matches!(start.request(), Err(RequestError::Protocol(_))));
         }
+    }
+
+    #[test]
+    fn a_start_needs_the_capabilities_that_it_makes_use_of() {
+        let needs = |start: &StartBody| start.needs().collect::<Vec<_>>();
+        let verb = TransferVerb::Send { is_literal: true };
+        let mut transfer = Request::transfer(verb, [&b"a\xff"[..]]);
+        transfer.stdin(true).user("app");
+        let start = StartBody::new(&transfer.build().unwrap());
+        assert_eq!(start.request().unwrap(), transfer.build().unwrap());
+        assert!(needs(&StartBody::new(&request())).is_empty());
+        assert_eq!(needs(&start), [capability::TRANSFER]);
+        transfer.lock(Lock { name: "a".to_owned(), wait_ms: 0 });
+        let start = StartBody::new(&transfer.build().unwrap());
+        assert_eq!(needs(&start), [capability::LOCK, capability::TRANSFER]);
+        let hostile = Request::builder(Mode::Transfer, ["send", "--delta", "--", "x"]);
+        let refused = StartBody::new(&hostile.unchecked()).request();
+        assert!(
+            matches!(refused, Err(RequestError::Refused(failure)) if failure.kind == ErrorKind::Usage)
+        );
     }
 
     #[test]

@@ -49,6 +49,8 @@ pub fn rule_for(user: &str, request: &Request, facts: &HostFacts) -> Option<Stri
         request.args().iter().map(|word| std::str::from_utf8(word).ok()).collect();
     let words = words?;
     let mut conditions = match request.mode() {
+        // Its roots are judged, each by a rule of its own.
+        Mode::Transfer => return None,
         Mode::Shell => vec![equal("line", words.first()?)],
         Mode::Exec => {
             let numbered = words.iter().enumerate().map(|(n, word)| quoted(&format!("{n}={word}")));

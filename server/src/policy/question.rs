@@ -13,7 +13,10 @@ use std::{
 
 use cedar_policy::{Context, RestrictedExpression};
 use rcmd_certs::clock;
-use rcmd_protocol::{frame::Mode, request::Request};
+use rcmd_protocol::{
+    frame::Mode,
+    request::{Request, TransferVerb},
+};
 
 use super::vocabulary::Action;
 use crate::{
@@ -125,6 +128,10 @@ pub fn action(request: &Request) -> Action {
     match request.mode() {
         Mode::Exec => Action::Run,
         Mode::Shell => Action::Shell,
+        Mode::Transfer => match request.as_transfer().map(|transfer| transfer.verb) {
+            Some(TransferVerb::Send { .. } | TransferVerb::List { .. }) => Action::Read,
+            Some(TransferVerb::Receive { .. }) | None => Action::Write,
+        },
     }
 }
 
@@ -167,6 +174,7 @@ pub(super) fn of_request(
     pairs.extend(request.lock().map(|lock| text("lock", lock.name.as_str())));
     pairs.extend(recent.pairs(context));
     match request.mode() {
+        Mode::Transfer => return Err("a transfer is judged by what it reads or writes".to_owned()),
         Mode::Shell => pairs.push(text("line", first)),
         Mode::Exec => {
             let known =

@@ -106,6 +106,9 @@ pub enum SpawnError {
     /// The host could not be looked at.
     #[error(transparent)]
     Look(#[from] LookError),
+    /// The request names no program: it is one for files.
+    #[error("this server runs programs and transfers no files")]
+    NoProgram,
     /// The step before the start has failed.
     #[error("{0}")]
     First(Box<WireError>),
@@ -222,7 +225,7 @@ impl SpawnError {
             Self::TooBig(_) => ErrorKind::TooBig,
             Self::NoSuchDir { .. } => ErrorKind::NoSuchDir,
             Self::Resources { .. } => ErrorKind::Resources,
-            Self::Environment(_) => ErrorKind::Usage,
+            Self::Environment(_) | Self::NoProgram => ErrorKind::Usage,
             Self::Credentials { .. } => ErrorKind::Resources,
             Self::Account(error) => error.kind(),
             Self::Look(error) => error.kind(),
@@ -269,7 +272,7 @@ impl SpawnError {
             }
             Self::Account(error) => error.hint(),
             Self::Look(error) => error.hint(),
-            Self::First(_) => "Nothing ran.",
+            Self::First(_) | Self::NoProgram => "Nothing ran.",
             Self::Environment(EnvironmentError::NoSetting(_)) => "Write NAME=VALUE.",
             Self::Environment(EnvironmentError::Reserved(_)) => "Choose another name.",
         }

@@ -41,6 +41,7 @@ impl Draft {
                 let name = request.args().first().cloned().unwrap_or_default();
                 Wanted::Named(OsString::from_vec(name))
             }
+            Mode::Transfer => return Err(SpawnError::NoProgram),
         };
         let sources = Sources { account, path, job, peer, request: request.env() };
         let env = environment::build(&sources, environment::inherited())?;
@@ -69,7 +70,7 @@ impl Draft {
                 let arg0 = facts.program.file_name().unwrap_or(shell).to_owned();
                 (arg0, ["-c".into()].into_iter().chain(words).collect())
             }
-            Mode::Exec => (words.next().unwrap_or_default(), words.collect()),
+            Mode::Exec | Mode::Transfer => (words.next().unwrap_or_default(), words.collect()),
         };
         Plan {
             program: facts.program,
