@@ -14,7 +14,7 @@ pub struct Destination {
 
 /// What the descriptor of a destination is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum DestinationKind {
+pub enum DestinationKind {
     /// The folder that every source goes into, under its own name.
     Inside,
     /// The folder that the one source goes into, under this name.
@@ -61,6 +61,24 @@ impl Destination {
     pub fn new_folder(folder: OwnedFd, name: &[u8]) -> Result<Self, Failure> {
         name::check(name)?;
         Self::new(folder, DestinationKind::NewFolder(name.to_vec()))
+    }
+
+    /// Returns a destination of any kind.
+    ///
+    /// # Errors
+    /// `unsafe_path`: its name is none; or the system does not tell which folder it is.
+    pub fn of(folder: OwnedFd, kind: DestinationKind) -> Result<Self, Failure> {
+        if let DestinationKind::Named(name) | DestinationKind::NewFolder(name) = &kind {
+            name::check(name)?;
+        }
+        Self::new(folder, kind)
+    }
+
+    /// Returns the descriptor and what it is, from which [`of`](Self::of) makes the destination again, in another
+    /// process too.
+    #[must_use]
+    pub fn into_parts(self) -> (Arc<OwnedFd>, DestinationKind) {
+        (self.folder, self.kind)
     }
 
     fn new(folder: OwnedFd, kind: DestinationKind) -> Result<Self, Failure> {

@@ -70,6 +70,12 @@ impl FailureKind {
         }
     }
 
+    /// Returns the kind of this name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
     /// Returns the kind of an error of the system.
     pub(crate) fn of(errno: Errno) -> Self {
         match errno {
@@ -101,7 +107,8 @@ pub struct Failure {
 }
 
 impl Failure {
-    pub(crate) fn new(kind: FailureKind, message: impl Into<String>) -> Self {
+    /// Returns a failure of this kind.
+    pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into() }
     }
 

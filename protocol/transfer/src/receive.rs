@@ -89,7 +89,7 @@ impl Transfer {
             deletions: Deletions::default(),
             stopped: false,
         };
-        let ended = receiver.run(&mut reader);
+        let ended = receiver.run(&mut reader).map_err(|error| receiver.cancel.why(error));
         if let Err(error) = &ended {
             receiver.give_up(error);
         }

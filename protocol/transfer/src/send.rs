@@ -82,7 +82,7 @@ impl Transfer {
             contents: blake3::Hasher::new(),
             stopped: false,
         };
-        let ended = sender.run();
+        let ended = sender.run().map_err(|error| sender.cancel.why(error));
         if let Err(error) = &ended {
             sender.give_up(error);
         }

@@ -45,6 +45,14 @@ impl Cancel {
         self.0.store(true, Ordering::Relaxed);
     }
 
+    /// Returns the error of a transfer, which is that it was cancelled if it was: whoever cancels also closes the stream.
+    pub(crate) fn why(&self, error: TransferError) -> TransferError {
+        match error {
+            TransferError::Lost(_) if self.0.load(Ordering::Relaxed) => TransferError::Cancelled,
+            error => error,
+        }
+    }
+
     /// Returns an error once the transfer is to end.
     pub(crate) fn check(&self) -> Result<(), TransferError> {
         if self.0.load(Ordering::Relaxed) { Err(TransferError::Cancelled) } else { Ok(()) }

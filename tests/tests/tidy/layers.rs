@@ -43,6 +43,7 @@ pub(crate) const CRATES: [Layers; 7] = [
             "name",
             "beneath",
             "list",
+            "pattern",
             "destination",
             "source",
             "resolve",

@@ -161,6 +161,9 @@ impl Walk {
             has_more_names: false,
         };
         let root = Folder::root(Arc::clone(&above), source.id, b"");
+        if let Some(failure) = source.failure {
+            return Step::Miss(met(root, Vec::new(), None), failure);
+        }
         let Some(entry) = source.entry else {
             let read = FileFacts::of(&above).map_err(|error| Failure::of(error, "look at it"));
             let read = match (read, options.recursive) {
