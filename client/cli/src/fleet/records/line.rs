@@ -211,7 +211,6 @@ impl RunLine {
             Mode::Shell if !arguments.is_empty() => return Err("a line has one word".to_owned()),
             Mode::Shell => CommandSpec::Shell(first),
             Mode::Exec => CommandSpec::Exec { program: first, arguments },
-            Mode::Transfer => return Err("a transfer is no command".to_owned()),
         };
         let wait = Duration::from_millis(self.lock_wait_ms.unwrap_or_default());
         let bytes = |bytes: Option<Bytes>| bytes.map(|bytes| bytes.0);
