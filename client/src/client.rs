@@ -1,8 +1,11 @@
 //! The caller's handle of a connection.
 
-use std::ffi::OsStr;
+use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
 
-use rcmd_protocol::frame::Mode;
+use rcmd_protocol::{
+    frame::Mode,
+    request::{Request, TransferVerb},
+};
 use tokio::sync::oneshot;
 
 use crate::{
@@ -54,6 +57,22 @@ impl Client {
     /// Begins a command that is one line for the shell of the remote user.
     pub fn shell(&self, line: impl AsRef<OsStr>) -> Command {
         Command::new(self.link.clone(), Mode::Shell, line.as_ref())
+    }
+
+    /// Begins a transfer of files: the host itself receives, sends or lists what stands at these paths, as the user that
+    /// [`Command::user`] names. Relative paths begin at the home of that user.
+    ///
+    /// Standard input and output of what is spawned carry the protocol of transfers
+    /// (`docs/transfer.md`), of which the caller is the other end; give it
+    /// [`Stdio::Piped`](crate::Stdio::Piped) as standard input. A host that knows no transfers is never asked: the
+    /// transfer ends as not started, kind `protocol`.
+    pub fn transfer(
+        &self,
+        verb: TransferVerb,
+        paths: impl IntoIterator<Item = impl AsRef<OsStr>>,
+    ) -> Command {
+        let paths = paths.into_iter().map(|path| path.as_ref().as_bytes().to_vec());
+        Command::of(self.link.clone(), Request::transfer(verb, paths))
     }
 
     /// Attaches to a command that was started before under a key that its caller chose, by any process of this

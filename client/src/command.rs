@@ -79,7 +79,11 @@ const ANSWER: Duration = Duration::from_secs(30);
 
 impl Command {
     pub(crate) fn new(link: Handle, mode: Mode, first: &OsStr) -> Self {
-        let request = Request::builder(mode, [first.as_bytes()]);
+        Self::of(link, Request::builder(mode, [first.as_bytes()]))
+    }
+
+    /// Returns the command that this request is.
+    pub(crate) fn of(link: Handle, request: RequestBuilder) -> Self {
         Self {
             link,
             request,

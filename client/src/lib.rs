@@ -65,6 +65,7 @@ pub use link::{
 };
 pub use rcmd_protocol::{
     outcome::{ErrorKind, Outcome, WireError},
+    request::TransferVerb,
     signal::Signal,
 };
 pub use report::Report;

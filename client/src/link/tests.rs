@@ -23,6 +23,7 @@ mod locks;
 mod overdue;
 mod script;
 mod silence;
+mod transfers;
 
 use script::*;
 

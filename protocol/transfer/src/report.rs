@@ -161,7 +161,7 @@ impl Counts {
     }
 
     /// Counts what became of one entry.
-    pub(crate) fn record(&mut self, event: &FileEvent<'_>) {
+    pub fn record(&mut self, event: &FileEvent<'_>) {
         let number = match event.action {
             FileAction::Created | FileAction::Replaced if event.kind == FileKind::File => {
                 self.bytes = self.bytes.saturating_add(event.bytes);
@@ -246,6 +246,14 @@ pub trait Observer {
         let _ = progress;
     }
 
+    /// Returns whether the receiving end takes what the other end sends under this name, which is the name of a source
+    /// and not of anything below it. It is asked whatever name the destination gives the source. What is not taken
+    /// fails with `unsafe_path`, and so does all that is below it.
+    fn may_take(&mut self, name: &[u8]) -> bool {
+        let _ = name;
+        true
+    }
+
     /// Returns whether a folder below the one that the transfer begins with may be entered. The descriptor is that of
     /// the folder itself, which is used afterwards, and may be one of `O_PATH`. One that may not be entered fails with
     /// `denied`.
@@ -293,6 +301,17 @@ impl<'o> Tally<'o> {
     pub(crate) fn crossed(&mut self, bytes: usize) {
         self.progress.crossed += u64::try_from(bytes).unwrap_or_default();
         self.observer.progress(&self.progress);
+    }
+
+    /// Asks whether a source of this name is taken.
+    ///
+    /// # Errors
+    /// `unsafe_path`.
+    pub(crate) fn may_take(&mut self, name: &[u8]) -> Result<(), Failure> {
+        match self.observer.may_take(name) {
+            true => Ok(()),
+            false => Err(Failure::new(FailureKind::UnsafePath, "it was not asked for")),
+        }
     }
 
     /// Asks whether a folder may be entered.

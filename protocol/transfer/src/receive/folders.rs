@@ -84,6 +84,11 @@ impl<W: Write> Receiver<'_, W> {
             self.remember(above, announced);
             return Ok(announced.to_vec());
         }
+        self.tally.may_take(announced)?;
+        if is_folder && !self.options.recursive {
+            let text = "it is a folder, and only files were asked for";
+            return Err(Failure::new(FailureKind::Special, text));
+        }
         match &self.destination {
             DestinationKind::Inside => Ok(announced.to_vec()),
             DestinationKind::Named(_) | DestinationKind::Itself if self.is_named => {
