@@ -11,10 +11,13 @@ use std::{
     fs::{self, File},
     os::unix::fs::{MetadataExt as _, symlink},
     path::Path,
+    sync::Arc,
 };
 
 use ends::{transfer, tree_options};
-use rcmd_transfer::{Destination, FailureKind, Landing, TransferSource};
+use rcmd_transfer::{
+    Destination, DestinationKind, Failure, FailureKind, Landing, SourceParts, TransferSource,
+};
 use tempfile::TempDir;
 
 /// A folder with sources: a tree `t` with a link to itself, a file `f`, and links to both.
@@ -135,4 +138,47 @@ fn a_device_or_a_pipe_is_no_destination() {
     assert_eq!(copy(place.path(), &[("pipe", true)], "x", false), ["special"]);
     let root = TransferSource::at(File::open("/").unwrap(), b"/", true).unwrap_err();
     assert_eq!(root.kind, FailureKind::NoSuchFile);
+}
+
+#[test]
+fn a_source_that_is_lost_is_one_failure_among_others() {
+    let place = place();
+    let folder = File::open(place.path()).unwrap();
+    let failure = Failure::new(FailureKind::NoSuchFile, "it is nowhere");
+    let lost = TransferSource::lost(Arc::new(folder.into()), b"/a/../b", failure).unwrap();
+    let there = TransferSource::at(File::open(place.path()).unwrap(), b"f", false).unwrap();
+    let to = place.path().join("to");
+    fs::create_dir(&to).unwrap();
+    let to_folder = Destination::inside(File::open(&to).unwrap().into()).unwrap();
+    let ended = transfer(&tree_options(), vec![lost, there], to_folder);
+    let counts = ended.summary().counts;
+    assert_eq!((counts.sent, counts.failed), (1, 1));
+    for lines in [&ended.sent.lines, &ended.received.lines] {
+        assert!(lines.contains(&"Failed /a/../b no_such_file".to_owned()), "{lines:?}");
+    }
+    assert_eq!(fs::read_dir(&to).unwrap().count(), 1);
+}
+
+#[test]
+fn sources_and_destinations_are_made_again_from_their_parts() {
+    let place = place();
+    let start = File::open(place.path()).unwrap();
+    let landing = Landing::default();
+    for (to, made) in [("new", "new"), ("dir/", "dir/lf")] {
+        let source = TransferSource::at(&start, b"lf", true).unwrap();
+        let SourceParts { folder, entry, name } = source.into_parts();
+        assert_eq!((entry.as_deref(), &*name), (Some(&b"f"[..]), &b"lf"[..]));
+        let source = TransferSource::entry(folder, &entry.unwrap()).unwrap();
+        let source = source.under(&name).unwrap();
+        fs::create_dir_all(place.path().join("dir")).unwrap();
+        let (folder, kind) = Destination::at(&start, to.as_bytes(), landing).unwrap().into_parts();
+        let destination = Destination::of(folder.try_clone().unwrap(), kind).unwrap();
+        transfer(&tree_options(), vec![source], destination).summary();
+        assert_eq!(fs::read(place.path().join(made)).unwrap(), b"in the tree");
+    }
+    for name in [&b".."[..], b"a/b", b""] {
+        let folder = File::open(place.path()).unwrap().into();
+        let kind = DestinationKind::Named(name.to_vec());
+        assert_eq!(Destination::of(folder, kind).unwrap_err().kind, FailureKind::UnsafePath);
+    }
 }
