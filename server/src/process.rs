@@ -30,6 +30,7 @@ use std::{
 use rcmd_protocol::{outcome::WireError, signal::Signal};
 use serde::Deserialize;
 use tokio::{
+    net::UnixStream,
     signal::unix::{SignalKind, signal},
     time::{Duration, Instant, sleep},
 };
@@ -65,11 +66,12 @@ pub use self::{
     exit::ProcessExit,
     ids::{Gid, Uid},
     io::{ReadEnd, WriteEnd},
+    launcher::Inheritance,
     look::{Found, LookError, Looks},
-    plan::{Credentials, Folder, Plan},
-    program::{Digest, Program, Sealed, Writable},
+    plan::{Credentials, Folder, Handed, Plan},
+    program::{Digest, OwnProgram, Program, Sealed, Writable},
     resolve::Draft,
-    self_setup::{descriptor_limit, prepare_self},
+    self_setup::{descriptor_limit, own_program, prepare_self},
     signal::SignalSender,
     tree::{Survivor, Tree, TreeKill},
 };
@@ -134,6 +136,8 @@ pub struct Process {
     pub stdout: Option<ReadEnd>,
     /// The process's standard error.
     pub stderr: Option<ReadEnd>,
+    /// The server's end of the socket that the process was handed over.
+    pub socket: Option<UnixStream>,
     registration: Registration,
     watch: Watch,
     tree: Tree,
@@ -261,11 +265,12 @@ impl Processes {
                 return Err(SpawnError::Unwatched { path: plan.program.clone(), error, left });
             }
         };
-        let Spawned { registration, pidfd, cgroup, stdin, stdout, stderr } = spawned;
+        let Spawned { registration, pidfd, cgroup, stdin, stdout, stderr, socket } = spawned;
         Ok(Process {
             stdin,
             stdout: Some(stdout),
             stderr: Some(stderr),
+            socket,
             watch: Watch::new(registration.leader().pid(), pidfd),
             tree: self.tree(registration.leader(), &plan.job, cgroup.as_ref()),
             registration,

@@ -10,7 +10,7 @@ use super::{
     environment::EnvironmentError,
     ids::Uid,
     launcher::{Failed, PATIENCE, PLACES, Seen, Stage},
-    look::LookError,
+    look::{LookError, roots::RootFailure},
     plan::Plan,
     tree::Survivor,
 };
@@ -107,8 +107,16 @@ pub enum SpawnError {
     #[error(transparent)]
     Look(#[from] LookError),
     /// The request names no program: it is one for files.
-    #[error("this server runs programs and transfers no files")]
+    #[error("a transfer of files names no program")]
     NoProgram,
+    /// The paths of a transfer lead nowhere, or to more than it may have.
+    #[error("{message}")]
+    NoRoot {
+        /// The kind of error.
+        kind: ErrorKind,
+        /// What happened, with the path.
+        message: String,
+    },
     /// The step before the start has failed.
     #[error("{0}")]
     First(Box<WireError>),
@@ -209,6 +217,12 @@ impl SpawnError {
         Some(Self::Resources { path: plan.program.clone(), what, error: errno.into() })
     }
 
+    /// Returns the error for a root that was not found.
+    pub(super) fn of_root(failure: RootFailure) -> Self {
+        let RootFailure { kind, message } = failure;
+        Self::NoRoot { kind: ErrorKind::parse(&kind).unwrap_or(ErrorKind::NoSuchFile), message }
+    }
+
     /// Returns whether the program may have done something before it ended, so that its outcome is
     /// unknown.
     pub fn may_have_run(&self) -> bool {
@@ -226,6 +240,7 @@ impl SpawnError {
             Self::NoSuchDir { .. } => ErrorKind::NoSuchDir,
             Self::Resources { .. } => ErrorKind::Resources,
             Self::Environment(_) | Self::NoProgram => ErrorKind::Usage,
+            Self::NoRoot { kind, .. } => *kind,
             Self::Credentials { .. } => ErrorKind::Resources,
             Self::Account(error) => error.kind(),
             Self::Look(error) => error.kind(),
@@ -273,6 +288,12 @@ impl SpawnError {
             Self::Account(error) => error.hint(),
             Self::Look(error) => error.hint(),
             Self::First(_) | Self::NoProgram => "Nothing ran.",
+            Self::NoRoot { kind: ErrorKind::TooBig, .. } => {
+                "Nothing was transferred; name the folder that holds them, and choose with --include."
+            }
+            Self::NoRoot { .. } => {
+                "Nothing was transferred; check the path on the host, as that user."
+            }
             Self::Environment(EnvironmentError::NoSetting(_)) => "Write NAME=VALUE.",
             Self::Environment(EnvironmentError::Reserved(_)) => "Choose another name.",
         }

@@ -16,6 +16,7 @@
 mod child;
 mod clone;
 mod image;
+mod inheritance;
 mod places;
 mod stage;
 mod stuck;
@@ -28,11 +29,13 @@ use nix::{
     sys::signal::{SigSet, SigmaskHow},
 };
 use rustix::{
-    fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd},
+    fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd},
+    io::fcntl_dupfd_cloexec,
     process::Pid,
 };
 use tokio::{io::AsyncReadExt as _, net::unix::pipe};
 
+pub use self::inheritance::Inheritance;
 pub(super) use self::{
     clone::has_clone3,
     image::Image,
@@ -47,7 +50,7 @@ use self::{
 };
 use super::{
     io::report,
-    plan::{Folder, Plan},
+    plan::{Folder, Handed, Plan},
     proc_fs,
 };
 
@@ -58,8 +61,17 @@ pub(super) type Report = pipe::Receiver;
 pub(super) struct Launch {
     image: Image,
     /// The descriptors for the child; the server's own copies are closed once the child has them.
-    _given: ([OwnedFd; 3], Option<OwnedFd>, Option<Folder>, OwnedFd),
+    _given: Held,
     report: Report,
+}
+
+/// The descriptors for a child, in the server.
+struct Held {
+    _fds: [OwnedFd; 3],
+    _sealed: Option<OwnedFd>,
+    _folder: Option<Folder>,
+    _report: OwnedFd,
+    _handed: Vec<OwnedFd>,
 }
 
 /// A child that was made, and may not have executed its program yet.
@@ -71,25 +83,35 @@ pub(super) struct Cloned {
 }
 
 impl Launch {
-    /// Prepares the start of a plan, for a child with this standard input, output and error.
+    /// Prepares the start of a plan, for a child with this standard input, output and error, and
+    /// with the process's end of a socket, if the plan has something to be handed over.
     ///
     /// # Errors
     /// If a string contains a NUL, or no descriptor is left.
     ///
     /// # Panics
     /// Outside a tokio runtime with I/O.
-    pub(super) fn new(plan: &Plan, fds: [OwnedFd; 3]) -> io::Result<Self> {
+    pub(super) fn new(plan: &Plan, fds: [OwnedFd; 3], socket: Option<OwnedFd>) -> io::Result<Self> {
         let (report, told) = report()?;
+        let handed = handed(plan, socket)?;
+        // A descriptor that the child still needs must not have a number that another is handed
+        // over under.
+        let told = above(told, handed.len())?;
         let sealed = plan.sealed.as_ref().map(|sealed| sealed.descriptor()).transpose()?;
-        let folder = plan.folder.clone();
+        let sealed = sealed.map(|sealed| above(sealed, handed.len())).transpose()?;
+        // What is handed over has no other folder than the one that its path names.
+        let folder = plan.folder.clone().filter(|_| handed.is_empty());
         let given = Given {
             fds: fds.each_ref().map(|fd| fd.as_raw_fd()),
             sealed: sealed.as_ref().map(|sealed| sealed.as_raw_fd()),
             folder: folder.as_ref().map(Folder::number),
             report: told.as_raw_fd(),
+            handed: handed.iter().map(|fd| fd.as_raw_fd()).collect(),
         };
         let image = Image::new(plan, given)?;
-        Ok(Self { image, _given: (fds, sealed, folder, told), report })
+        let _given =
+            Held { _fds: fds, _sealed: sealed, _folder: folder, _report: told, _handed: handed };
+        Ok(Self { image, _given, report })
     }
 
     /// Makes the child, in a cgroup if one is given. Takes some ten microseconds, and does not wait
@@ -124,6 +146,31 @@ impl Launch {
         let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
         Ok(Cloned { pid, pidfd, image, report })
     }
+}
+
+/// Returns what a child is handed over, in the order of its numbers there, each with a number in the
+/// server that is above those.
+fn handed(plan: &Plan, socket: Option<OwnedFd>) -> io::Result<Vec<OwnedFd>> {
+    let (Some(handed), Some(socket)) = (&plan.handed, socket) else { return Ok(Vec::new()) };
+    let count = 1 + handed.folders.len();
+    if handed.folders.len() > Handed::FOLDERS {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let folders = handed.folders.iter().map(|folder| duplicate_above(folder.as_fd(), count));
+    [duplicate_above(socket.as_fd(), count)].into_iter().chain(folders).collect()
+}
+
+/// Returns a descriptor under a number above those under which so many are handed over.
+fn above(descriptor: OwnedFd, count: usize) -> io::Result<OwnedFd> {
+    match count {
+        0 => Ok(descriptor),
+        count => duplicate_above(descriptor.as_fd(), count),
+    }
+}
+
+fn duplicate_above(descriptor: BorrowedFd<'_>, count: usize) -> io::Result<OwnedFd> {
+    let count = RawFd::try_from(count).map_err(io::Error::other)?;
+    Ok(fcntl_dupfd_cloexec(descriptor, Handed::SOCKET + count)?)
 }
 
 /// Returns whether the kernel lets a user look into a process that has changed to that user

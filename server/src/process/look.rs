@@ -4,6 +4,7 @@
 //! | module | holds |
 //! | --- | --- |
 //! | [`order`] | the orders for looks, and their answers |
+//! | [`roots`] | the places that the paths of a transfer lead to |
 //! | `find`, `walk`, `seal` | the look itself, descriptor by descriptor; files are opened last |
 //! | `mounts` | the file systems that nobody can make wait |
 //! | `helper`, `helpers`, `message` | processes that look as an account, and can be killed |
@@ -23,6 +24,7 @@ mod helpers;
 mod message;
 mod mounts;
 pub mod order;
+pub mod roots;
 mod seal;
 mod walk;
 
@@ -48,6 +50,8 @@ pub use self::{
     error::LookError,
     helper::serve as serve_as_helper,
     order::{Facts, FileKey, Find, Found, Wanted},
+    roots::{FindRoots, FoundRoots},
+    walk::path_of,
 };
 use self::{
     find::Unfound,
@@ -180,10 +184,41 @@ impl Looks {
             }
         }
         let order = Order::Find(Arc::unwrap_or_clone(order));
-        match server.ask(whom, &order, until).await? {
+        let (answer, mut passed) = server.ask(whom, &order, until).await?;
+        match (answer, passed.pop()) {
             (Answer::Found(facts), Some(folder)) => verified(facts, folder),
             (Answer::Failed(failure), _) => Err(failure.into()),
             _ => Err(LookError::Failed(io::ErrorKind::InvalidData.into()).into()),
+        }
+    }
+
+    /// Finds the roots of a transfer, as the account with the credentials `whom`; without them, as
+    /// the server's own account.
+    ///
+    /// # Errors
+    /// If there is no such place, none of the paths leads anywhere, or a file system does not answer
+    /// in time.
+    ///
+    /// # Cancel safety
+    /// As for [`Looks::find`].
+    pub async fn roots(
+        &self,
+        whom: Option<&Credentials>,
+        order: FindRoots,
+    ) -> Result<FoundRoots, SpawnError> {
+        let (answer, passed) = match &*self.0 {
+            Way::Here => helper::carry_out(&Order::Roots(order)),
+            Way::Server(server) => {
+                server.ask(whom, &Order::Roots(order), Instant::now() + PATIENCE).await?
+            }
+        };
+        let invalid = |error: io::Error| SpawnError::from(LookError::Failed(error));
+        match answer {
+            Answer::Roots(roots) => {
+                FoundRoots::verified(roots, passed).map_err(|errno| invalid(errno.into()))
+            }
+            Answer::NoRoots(failure) => Err(SpawnError::of_root(failure)),
+            _ => Err(invalid(io::ErrorKind::InvalidData.into())),
         }
     }
 
@@ -239,7 +274,7 @@ impl Server {
         whom: Option<&Credentials>,
         order: &Order,
         until: Instant,
-    ) -> Result<(Answer, Option<OwnedFd>), LookError> {
+    ) -> Result<(Answer, Vec<OwnedFd>), LookError> {
         self.helpers.ask(&whom.cloned(), order, until, &self.threads).await
     }
 
@@ -268,7 +303,8 @@ impl Server {
             }
         }
         let order = Order::Copy(path.to_owned());
-        let (mut copied, of) = match self.ask(whom, &order, until).await? {
+        let (answer, mut passed) = self.ask(whom, &order, until).await?;
+        let (mut copied, of) = match (answer, passed.pop()) {
             (Answer::Copied(of), Some(copied)) => (File::from(copied), of),
             (Answer::Failed(failure), _) => return Err(failure.into()),
             _ => return Err(LookError::Failed(io::ErrorKind::InvalidData.into()).into()),
@@ -311,7 +347,7 @@ async fn by_thread<T: Send + 'static>(
 
 /// Returns what a helper has found, if the folder that it passed on is the one that it names.
 fn verified(facts: Facts, folder: OwnedFd) -> Result<Found, SpawnError> {
-    match walk::path_of(folder.as_fd()) {
+    match path_of(folder.as_fd()) {
         Ok(path) if path == facts.cwd => Ok(Found { facts, folder, trusted: false }),
         Ok(_) => Err(Failure::folder(facts.cwd, Errno::STALE).into()),
         Err(errno) => Err(Failure::folder(facts.cwd, errno).into()),

@@ -34,8 +34,12 @@ pub struct Plan {
     pub job: String,
     /// True if standard input is a pipe; otherwise it is `/dev/null`.
     pub stdin: bool,
-    /// The copy in memory that `program` names, if it is one. It must live until the exec.
+    /// The open file that is executed wherever `program` leads by then: a copy in memory, or the
+    /// server's own program. It must live until the exec.
     pub sealed: Option<Sealed>,
+    /// What a process of the server's own program is handed over. Without it, a process has
+    /// standard input, output and error alone.
+    pub handed: Option<Handed>,
     /// The user and groups that it runs as; `None` for the server's own.
     pub credentials: Option<Credentials>,
     /// True if no program that it executes may gain privileges through its file (no_new_privs,
@@ -43,7 +47,24 @@ pub struct Plan {
     pub no_new_privs: bool,
 }
 
-/// An open folder (O_PATH, open(2)), to be entered and never read.
+/// What a process of the server's own program gets beside standard input, output and error: a
+/// socket to the server as descriptor [`Handed::SOCKET`], and folders behind it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Handed {
+    /// The folders, in the order of their descriptors.
+    pub folders: Vec<Folder>,
+    /// What the server writes to the socket first.
+    pub order: Arc<[u8]>,
+}
+
+impl Handed {
+    /// The descriptor of the socket. That of the first folder is the next.
+    pub const SOCKET: RawFd = 3;
+    /// The maximum number of folders.
+    pub const FOLDERS: usize = 32;
+}
+
+/// An open folder (O_PATH, open(2)), to be entered or handed over, and never read by the server.
 #[derive(Clone, Debug)]
 pub struct Folder(Arc<OwnedFd>);
 

@@ -76,7 +76,8 @@ pub struct Digest {
     pub copy: Option<Sealed>,
 }
 
-/// A copy of a program in memory, which nobody can change (memfd_create(2)).
+/// An open program, which is executed by its descriptor: a copy in memory, which nobody can change
+/// (memfd_create(2)), or the server's own.
 #[derive(Clone, Debug)]
 pub struct Sealed {
     file: Arc<File>,
@@ -90,7 +91,7 @@ impl Sealed {
         Self { file: Arc::new(file), _held: held }
     }
 
-    /// Returns a descriptor of the copy, to execute it by.
+    /// Returns a descriptor of the program, to execute it by.
     ///
     /// # Errors
     /// If the server has none left.
@@ -103,6 +104,16 @@ impl Sealed {
         use std::os::fd::AsRawFd as _;
         PathBuf::from(format!("/proc/self/fd/{}", self.file.as_raw_fd()))
     }
+}
+
+/// The server's own program, opened when the server started: whatever takes its place on the disk,
+/// a process of this one is of the same version as the server.
+#[derive(Clone, Debug)]
+pub struct OwnProgram {
+    /// The path at which it was.
+    pub path: PathBuf,
+    /// The open file.
+    pub file: Sealed,
 }
 
 impl PartialEq for Sealed {

@@ -83,6 +83,7 @@ impl Draft {
             job: job.to_owned(),
             stdin: request.stdin(),
             sealed: None,
+            handed: None,
             credentials: account.credentials.clone(),
             no_new_privs: false,
         }

@@ -13,10 +13,12 @@ use std::{
 use nix::{libc, sys::signal::SigSet};
 use rustix::{
     fd::{AsRawFd as _, BorrowedFd, RawFd},
-    fs::Mode,
+    fs::{Mode, OFlags, open},
     io::{FdFlags, fcntl_setfd},
     process::{Resource, getrlimit, umask},
 };
+
+use super::program::{OwnProgram, Sealed};
 
 /// Sets up the server's own process, once, before it has a second thread.
 ///
@@ -49,6 +51,17 @@ pub fn prepare_self() -> io::Result<()> {
     umask(Mode::WGRP | Mode::WOTH);
     give_up_terminal();
     close_on_exec()
+}
+
+/// Opens the program of this process.
+///
+/// # Errors
+/// If `/proc` is not mounted, or no descriptor is left.
+pub fn own_program() -> io::Result<OwnProgram> {
+    const LINK: &str = "/proc/self/exe";
+    let path = fs::read_link(LINK)?;
+    let file = open(LINK, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    Ok(OwnProgram { path, file: Sealed::new(File::from(file), None) })
 }
 
 /// Returns the number of descriptors that the server may have open: the soft RLIMIT_NOFILE. It is

@@ -16,6 +16,7 @@ mod portable;
 
 use std::{
     io,
+    os::unix::net::UnixStream as StdUnixStream,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -25,7 +26,7 @@ use rustix::{
     fd::{AsFd as _, OwnedFd},
     process::{Signal, pidfd_send_signal},
 };
-use tokio::{runtime::Handle, time::timeout};
+use tokio::{net::UnixStream, runtime::Handle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 pub(super) use self::failure::Failure;
@@ -70,6 +71,7 @@ pub(super) struct Spawned {
     pub(super) stdin: Option<WriteEnd>,
     pub(super) stdout: ReadEnd,
     pub(super) stderr: ReadEnd,
+    pub(super) socket: Option<UnixStream>,
 }
 
 impl Starter {
@@ -127,9 +129,12 @@ impl Starter {
             let start = (plan, fds, place, first);
             let started = portable::start(&self.portable, &self.runtime, start, self.patience, off);
             let registration = started.await?;
-            return Ok(Spawned { registration, pidfd: None, cgroup: None, stdin, stdout, stderr });
+            let (pidfd, cgroup, socket) = (None, None, None);
+            return Ok(Spawned { registration, pidfd, cgroup, stdin, stdout, stderr, socket });
         }
-        let launch = Launch::new(plan, fds).map_err(lacking)?;
+        let sockets = plan.handed.as_ref().map(|_| socket_pair()).transpose().map_err(lacking)?;
+        let (socket, child_socket) = sockets.unzip();
+        let launch = Launch::new(plan, fds, child_socket).map_err(lacking)?;
         let (cgroups, fate) = (self.cgroups.clone(), Arc::new(OnceLock::new()));
         let own = Arc::clone(&fate);
         let begun = self.workers.run(move || {
@@ -158,8 +163,8 @@ impl Starter {
         };
         let executed = begun.executed(plan, self.patience, off).await;
         let Starting { registration, pidfd, lease, .. } = executed?;
-        let cgroup = lease.map(Arc::new);
-        Ok(Spawned { registration, pidfd: Some(pidfd), cgroup, stdin, stdout, stderr })
+        let (pidfd, cgroup) = (Some(pidfd), lease.map(Arc::new));
+        Ok(Spawned { registration, pidfd, cgroup, stdin, stdout, stderr, socket })
     }
 
     /// Returns whether no start of an identity holds a place.
@@ -173,6 +178,13 @@ impl Starter {
     pub(super) fn occupy(&self, task: impl FnOnce() + Send + 'static) {
         self.workers.submit(task);
     }
+}
+
+/// Makes a socket. Returns the server's end and the process's end.
+fn socket_pair() -> io::Result<(UnixStream, OwnedFd)> {
+    let (ours, theirs) = StdUnixStream::pair()?;
+    ours.set_nonblocking(true)?;
+    Ok((UnixStream::from_std(ours)?, theirs.into()))
 }
 
 /// The first event of a start on a thread after `first` has returned.

@@ -22,6 +22,7 @@ macro_rules! over_both {
 
 mod cgroups;
 mod found;
+mod handed;
 mod inheritance;
 mod portable;
 mod start;
@@ -114,6 +115,7 @@ fn plan(program: &str, args: &[&str]) -> Plan {
         job,
         stdin: false,
         sealed: None,
+        handed: None,
         credentials: None,
         no_new_privs: false,
     }

@@ -30,6 +30,7 @@ fn plan(line: &str) -> Plan {
         job,
         stdin: true,
         sealed: None,
+        handed: None,
         credentials: None,
         no_new_privs: false,
     }

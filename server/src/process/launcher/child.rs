@@ -16,7 +16,7 @@ use super::{
     stage::{HEAD, Stage},
     syscall::syscall,
 };
-use crate::process::plan::Credentials;
+use crate::process::plan::{Credentials, Handed};
 
 /// The size of the kernel's signal set in bytes.
 const SIGSET: usize = 8;
@@ -108,19 +108,25 @@ unsafe fn default_signals() {
     }
 }
 
-/// Sets descriptors 0 to 2 to the plan's, and closes the server's before anything can make this
+/// Sets descriptors 0 to 2 to the plan's, and those behind them to what is handed over, and closes the server's before anything can make this
 /// child wait: a child that waits for ever must hold neither a listening socket nor a lock.
 ///
 /// # Safety
 /// As for [`run`].
 unsafe fn descriptors(image: &Image) -> Step {
     // SAFETY: numbers of open descriptors. They are above 2: the standard library opens 0 to 2
-    // before `main`.
+    // before `main`. Those that are handed over, and what is needed later, are above the numbers
+    // that are given here.
     unsafe {
         let [stdin, stdout, stderr] = image.fds;
         call!(Stage::Descriptors, SYS_dup3, stdin, 0, 0)?;
         call!(Stage::Descriptors, SYS_dup3, stdout, 1, 0)?;
         call!(Stage::Descriptors, SYS_dup3, stderr, 2, 0)?;
+        let mut number = Handed::SOCKET;
+        for handed in &image.handed {
+            call!(Stage::Descriptors, SYS_dup3, *handed, number, 0)?;
+            number += 1;
+        }
         for (first, last) in &image.closed {
             // A kernel before 5.9 does not know this call. All descriptors are marked to be closed
             // by the exec.

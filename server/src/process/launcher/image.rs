@@ -12,7 +12,7 @@ use std::{
 
 use rustix::fd::RawFd;
 
-use crate::process::plan::{Credentials, Plan};
+use crate::process::plan::{Credentials, Handed, Plan};
 
 /// The size of the child's stack in bytes; its deepest call takes a few hundred, in a debug build a
 /// few thousand.
@@ -38,6 +38,9 @@ pub(in crate::process) struct Image {
     pub(super) fds: [RawFd; 3],
     /// The pipe on which it reports a failure; its end means that the program is executing.
     pub(super) report: RawFd,
+    /// The descriptors that the child keeps beside those, in the order of its own numbers, which
+    /// begin with [`Handed::SOCKET`].
+    pub(super) handed: Vec<RawFd>,
     /// The ranges, first and last, of descriptors that the child closes: all but those above.
     pub(super) closed: Vec<(u32, u32)>,
     pub(super) stack: Box<[MaybeUninit<UnsafeCell<u128>>]>,
@@ -55,6 +58,8 @@ pub(super) struct Given {
     pub(super) sealed: Option<RawFd>,
     pub(super) folder: Option<RawFd>,
     pub(super) report: RawFd,
+    /// Numbers above those that they get in the child.
+    pub(super) handed: Vec<RawFd>,
 }
 
 impl Image {
@@ -83,7 +88,9 @@ impl Image {
         };
         let (args, env) = strings.split_at_checked(arguments).unwrap_or_default();
         let (argv, envp) = (pointers(args), pointers(env));
-        let Given { fds, sealed, folder, report } = given;
+        let Given { fds, sealed, folder, report, handed } = given;
+        let kept = [Some(report), sealed, folder].into_iter().flatten();
+        let closed = all_but(kept.chain((Handed::SOCKET..).take(handed.len())));
         Ok(Self {
             program: text(plan.program.as_os_str())?,
             sealed,
@@ -97,7 +104,8 @@ impl Image {
             own_memory: false,
             fds,
             report,
-            closed: all_but([Some(report), sealed, folder].into_iter().flatten()),
+            handed,
+            closed,
             stack: Box::new_uninit_slice(STACK / size_of::<u128>()),
         })
     }

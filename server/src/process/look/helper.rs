@@ -24,6 +24,7 @@ use super::{
     find::{Unfound, find},
     message,
     order::{Answer, Failure, Order},
+    roots::finding::find_roots,
     seal,
     walk::Reach,
 };
@@ -75,8 +76,8 @@ fn live(whom: &OsStr) -> io::Result<()> {
     set_no_new_privs(true)?;
     let mut stream = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     while let Some(order) = message::read(&mut stream)? {
-        let (answer, descriptor) = carry_out(&order);
-        message::write(&mut stream, &answer, descriptor)?;
+        let (answer, passed) = carry_out(&order);
+        message::write(&mut stream, &answer, &passed)?;
     }
     Ok(())
 }
@@ -95,13 +96,17 @@ fn become_account(Credentials { uid, gid, groups }: &Credentials) -> io::Result<
     Ok(())
 }
 
-fn carry_out(order: &Order) -> (Answer, Option<OwnedFd>) {
+pub(super) fn carry_out(order: &Order) -> (Answer, Vec<OwnedFd>) {
     let done = match order {
-        Order::Account(name) => Ok((Answer::Account(Account::find(name)), None)),
+        Order::Account(name) => Ok((Answer::Account(Account::find(name)), Vec::new())),
         Order::Find(order) => find(order, Reach::Anywhere)
-            .map(|found| (Answer::Found(found.facts), Some(found.folder))),
+            .map(|found| (Answer::Found(found.facts), vec![found.folder])),
+        Order::Roots(order) => Ok(match find_roots(order) {
+            Ok((roots, folders)) => (Answer::Roots(roots), folders),
+            Err(failure) => (Answer::NoRoots(failure), Vec::new()),
+        }),
         Order::Copy(path) => seal::copy(path, Reach::Anywhere)
-            .map(|(copy, key)| (Answer::Copied(key), Some(copy.into()))),
+            .map(|(copy, key)| (Answer::Copied(key), vec![copy.into()])),
     };
     done.unwrap_or_else(|unfound| {
         let failure = match unfound {
@@ -109,7 +114,7 @@ fn carry_out(order: &Order) -> (Answer, Option<OwnedFd>) {
             // Nothing is out of the reach of a helper.
             Unfound::OutOfReach => Failure::folder("/".into(), Errno::PERM),
         };
-        (Answer::Failed(failure), None)
+        (Answer::Failed(failure), Vec::new())
     })
 }
 

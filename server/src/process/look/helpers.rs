@@ -118,7 +118,7 @@ impl Helpers {
         order: &Order,
         until: Instant,
         starter: &Workers,
-    ) -> Result<(Answer, Option<OwnedFd>), LookError> {
+    ) -> Result<(Answer, Vec<OwnedFd>), LookError> {
         timeout_at(until.into(), async {
             let mut working = self.take(whom, starter).await?;
             if let Ok(answer) = working.carry_out(order).await {
@@ -231,7 +231,7 @@ impl State {
 }
 
 impl Working<'_> {
-    async fn carry_out(&mut self, order: &Order) -> io::Result<(Answer, Option<OwnedFd>)> {
+    async fn carry_out(&mut self, order: &Order) -> io::Result<(Answer, Vec<OwnedFd>)> {
         let Some((helper, _)) = &mut self.held else { return Err(io::ErrorKind::NotFound.into()) };
         message::send(&mut helper.stream, order).await?;
         message::receive(&helper.stream).await

@@ -1,5 +1,5 @@
-//! The messages between the server and a helper: a length, a text, and at most one descriptor
-//! beside them.
+//! The messages between the server and a helper: a length, a text, and at most [`PASSED`]
+//! descriptors beside them.
 
 use std::{
     io::{self, IoSlice, IoSliceMut, Read, Write as _},
@@ -17,9 +17,13 @@ use rustix::{
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::io::{AsyncWriteExt as _, Interest};
 
-/// The maximum size of a text in bytes. A name and a PATH are no longer than an argument may be,
-/// and each of their bytes takes at most four.
-const LARGEST: usize = 4 << 20;
+use crate::process::plan::Handed;
+
+/// The maximum size of a text in bytes. A name and a PATH are no longer than an argument may be, all
+/// paths of a transfer together no longer than a request, and each of their bytes takes at most four.
+const LARGEST: usize = 5 << 20;
+/// The maximum number of descriptors beside a message.
+pub(super) const PASSED: usize = Handed::FOLDERS;
 /// The number of bytes of the length.
 const LENGTH: usize = 4;
 
@@ -43,45 +47,44 @@ pub(super) async fn send(
     stream.write_all(&framed(message)?).await
 }
 
-/// Receives a message with its descriptor, on the server's side.
+/// Receives a message with its descriptors, on the server's side.
 pub(super) async fn receive<T: DeserializeOwned>(
     stream: &tokio::net::UnixStream,
-) -> io::Result<(T, Option<OwnedFd>)> {
+) -> io::Result<(T, Vec<OwnedFd>)> {
     let mut header = [0; LENGTH];
-    let mut descriptor = None;
-    fill(stream, &mut header, &mut descriptor).await?;
+    let mut passed = Vec::new();
+    fill(stream, &mut header, &mut passed).await?;
     let mut text = vec![0; length(header)?];
-    fill(stream, &mut text, &mut descriptor).await?;
-    Ok((serde_json::from_slice(&text)?, descriptor))
+    fill(stream, &mut text, &mut passed).await?;
+    Ok((serde_json::from_slice(&text)?, passed))
 }
 
 async fn fill(
     stream: &tokio::net::UnixStream,
     buffer: &mut [u8],
-    descriptor: &mut Option<OwnedFd>,
+    passed: &mut Vec<OwnedFd>,
 ) -> io::Result<()> {
     let mut filled = 0;
     while filled < buffer.len() {
         let rest = buffer.get_mut(filled..).unwrap_or_default();
-        let read = || take(stream.as_fd(), rest, descriptor);
+        let read = || take(stream.as_fd(), rest, passed);
         filled += stream.async_io(Interest::READABLE, read).await?;
     }
     Ok(())
 }
 
-fn take(
-    stream: BorrowedFd<'_>,
-    buffer: &mut [u8],
-    descriptor: &mut Option<OwnedFd>,
-) -> io::Result<usize> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+fn take(stream: BorrowedFd<'_>, buffer: &mut [u8], passed: &mut Vec<OwnedFd>) -> io::Result<usize> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(PASSED))];
     let mut beside = RecvAncillaryBuffer::new(&mut space);
     let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
     let came = recvmsg(stream, &mut [IoSliceMut::new(buffer)], &mut beside, flags)?;
     for message in beside.drain() {
         if let RecvAncillaryMessage::ScmRights(descriptors) = message {
-            *descriptor = descriptors.last();
+            passed.extend(descriptors);
         }
+    }
+    if passed.len() > PASSED {
+        return Err(io::ErrorKind::InvalidData.into());
     }
     match came.bytes {
         0 => Err(io::ErrorKind::UnexpectedEof.into()),
@@ -102,21 +105,26 @@ pub(super) fn read<T: DeserializeOwned>(stream: &mut UnixStream) -> io::Result<O
     Ok(Some(serde_json::from_slice(&text)?))
 }
 
-/// Writes a message with its descriptor, on the helper's side.
+/// Writes a message with its descriptors, on the helper's side.
 pub(super) fn write(
     stream: &mut UnixStream,
     message: &impl Serialize,
-    descriptor: Option<OwnedFd>,
+    passed: &[OwnedFd],
 ) -> io::Result<()> {
     let bytes = framed(message)?;
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let sent = pass(stream, &bytes, passed)?;
+    stream.write_all(bytes.get(sent..).unwrap_or_default())
+}
+
+/// Sends bytes with descriptors beside the first of them. Returns how many bytes were sent.
+fn pass(stream: &UnixStream, bytes: &[u8], passed: &[OwnedFd]) -> io::Result<usize> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(PASSED))];
     let mut beside = SendAncillaryBuffer::new(&mut space);
-    let passed: Vec<_> = descriptor.iter().map(AsFd::as_fd).collect();
+    let passed: Vec<_> = passed.iter().map(AsFd::as_fd).collect();
     if !passed.is_empty() {
         beside.push(SendAncillaryMessage::ScmRights(&passed));
     }
-    let sent = sendmsg(&*stream, &[IoSlice::new(&bytes)], &mut beside, SendFlags::NOSIGNAL)?;
-    stream.write_all(bytes.get(sent..).unwrap_or_default())
+    Ok(sendmsg(stream, &[IoSlice::new(bytes)], &mut beside, SendFlags::NOSIGNAL)?)
 }
 
 #[cfg(test)]
@@ -134,16 +142,35 @@ mod tests {
         // More than a socket can buffer.
         let long = "x".repeat(1 << 20);
         let writing = std::thread::spawn(move || {
-            write(&mut theirs, &long, Some(file.into())).unwrap();
-            write(&mut theirs, &"last", None).unwrap();
+            write(&mut theirs, &long, &[file.into()]).unwrap();
+            write(&mut theirs, &"last", &[]).unwrap();
         });
-        let (text, descriptor) = receive::<String>(&ours).await.unwrap();
-        assert_eq!((text.len(), descriptor.is_some()), (1 << 20, true));
-        let (text, descriptor) = receive::<String>(&ours).await.unwrap();
-        assert_eq!((text.as_str(), descriptor.is_some()), ("last", false));
+        let (text, passed) = receive::<String>(&ours).await.unwrap();
+        assert_eq!((text.len(), passed.len()), (1 << 20, 1));
+        let (text, passed) = receive::<String>(&ours).await.unwrap();
+        assert_eq!((text.as_str(), passed.len()), ("last", 0));
         writing.join().unwrap();
         let end = receive::<String>(&ours).await.unwrap_err();
         assert_eq!(end.kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[tokio::test]
+    async fn no_more_descriptors_are_taken_than_a_message_may_have() {
+        let many = |count| -> Vec<OwnedFd> {
+            (0..count).map(|_| std::fs::File::open("/").unwrap().into()).collect()
+        };
+        for (first, second, is_taken) in [(PASSED, 0, true), (PASSED, 1, false)] {
+            let (ours, mut theirs) = UnixStream::pair().unwrap();
+            ours.set_nonblocking(true).unwrap();
+            let ours = tokio::net::UnixStream::from_std(ours).unwrap();
+            // Those of the second message come while the first is read to its end.
+            let header = &framed(&"x").unwrap()[..LENGTH];
+            pass(&theirs, header, &many(first)).unwrap();
+            pass(&theirs, b"\"x\"", &many(second)).unwrap();
+            theirs.flush().unwrap();
+            let received = receive::<String>(&ours).await;
+            assert_eq!(received.is_ok(), is_taken, "{received:?}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::{
 use rustix::{fd::OwnedFd, fs::Stat, io::Errno};
 use serde::{Deserialize, Serialize};
 
+use super::roots::{FindRoots, Root, RootFailure};
 use crate::process::{
     account::{Account, AccountError},
     error::{Obstacle, SpawnError, lacking},
@@ -23,6 +24,8 @@ pub(super) enum Order {
     Find(Find),
     /// Look up the account of this name.
     Account(OsString),
+    /// Find the roots of a transfer.
+    Roots(FindRoots),
     /// Copy the file at this path, which has no links, into memory.
     Copy(#[serde(with = "crate::process::program::as_bytes")] PathBuf),
 }
@@ -180,6 +183,10 @@ pub(super) enum Answer {
     Found(Facts),
     /// The key of a copied file; the copy is passed beside it.
     Copied(FileKey),
+    /// The roots; their folders are passed beside them.
+    Roots(Vec<Root>),
+    /// The reason why there are none; nothing is passed beside it.
+    NoRoots(RootFailure),
     /// The account; nothing is passed beside it.
     Account(Result<Account, AccountError>),
     /// The failure; nothing is passed beside it.

@@ -327,7 +327,7 @@ fn is_trusted(folder: &Stat) -> bool {
 }
 
 /// Returns the path of an open file from the kernel, without asking the file system (proc(5)).
-pub(super) fn path_of(descriptor: BorrowedFd<'_>) -> Result<PathBuf, Errno> {
+pub fn path_of(descriptor: BorrowedFd<'_>) -> Result<PathBuf, Errno> {
     let path = readlinkat(CWD, by_descriptor(descriptor), Vec::new())?;
     Ok(PathBuf::from(OsString::from_vec(path.into_bytes())))
 }

@@ -55,9 +55,13 @@ const ENDING: Duration = Duration::from_secs(1);
 /// The time between two attempts to end it: it may not have been made yet.
 const AGAIN: Duration = Duration::from_millis(20);
 
-/// Returns whether a plan can be started in this way.
+/// Returns whether a plan can be started in this way: posix_spawn(3) can't hand descriptors over
+/// that the server keeps to itself.
 pub(super) fn can_start(plan: &Plan) -> bool {
-    let needs_launcher = plan.credentials.is_some() || plan.no_new_privs || plan.sealed.is_some();
+    let needs_launcher = plan.credentials.is_some()
+        || plan.no_new_privs
+        || plan.sealed.is_some()
+        || plan.handed.is_some();
     plan.trusted && !needs_launcher
 }
 
