@@ -12,7 +12,7 @@ use rcmd_protocol::{
     connection::{PeerState, Role},
     frame::{Decoder, Frame, Hello, Mode, StartBody},
     limits,
-    request::RequestError,
+    request::{Request, RequestError},
 };
 use sha2::{Digest as _, Sha256};
 

@@ -3,6 +3,7 @@
 //! | module | holds |
 //! | --- | --- |
 //! | [`record`], [`text`], `asked`, `redact` | records; strings in them; requests; secrets that are left out |
+//! | `transfers` | what is recorded of a transfer |
 //! | `bounds`, `started` | the maximum size of records; a start, which needs its end |
 //! | `chain`, `walk` | lines that prove the lines before them: writing them, and checking one after another |
 //! | `orders`, `writer` | orders that wait to be written; the file |
@@ -36,6 +37,7 @@ mod syncer;
 #[cfg(test)]
 mod tests;
 pub mod text;
+mod transfers;
 pub mod verify;
 mod walk;
 mod writer;
@@ -72,6 +74,7 @@ pub use self::{
     error::AuditError,
     settings::{AuditFile, AuditSettings, SyncMode},
     started::{Announcement, AuditedStart},
+    transfers::TransferNote,
     walk::LineError,
 };
 use crate::{

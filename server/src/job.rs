@@ -27,6 +27,7 @@ pub(crate) mod registry;
 mod sink;
 mod spec;
 mod supervisor;
+mod transfer;
 
 pub(crate) use self::{
     exit::{draining, not_started, unknown},

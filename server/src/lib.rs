@@ -23,6 +23,7 @@ pub mod policy;
 pub mod process;
 mod request;
 mod state;
+pub mod transfer;
 pub mod trust;
 pub mod units;
 mod workers;

@@ -11,6 +11,7 @@ use rcmd_server::{
     cli::{self, Cli, ServerCommand, ServerOptions},
     daemon::{self, Loaded},
     process::look::serve_as_helper,
+    transfer,
 };
 
 /// Exit status when nothing ran; the client has the same.
@@ -18,6 +19,9 @@ const NOT_STARTED: u8 = 125;
 
 fn main() -> ExitCode {
     if let Some(ended) = serve_as_helper(std::env::args_os().skip(1)) {
+        return ended;
+    }
+    if let Some(ended) = transfer::serve_as_helper(std::env::args_os().skip(1)) {
         return ended;
     }
     let cli = match Cli::try_parse().and_then(Cli::settled) {

@@ -8,8 +8,9 @@
 //! | `digests` | the digests of programs that a rule compares with |
 //! | `words` | the text of a rule as words |
 //! | [`slice`](mod@slice), `query` | the rules that can apply to one identity, and their evaluation |
-//! | [`question`] | the facts of a request to run a command, as Cedar's context |
-//! | [`access`] | what a peer may ask for other than to run a command, with its facts |
+//! | [`question`] | the facts of a request to run something, as Cedar's context |
+//! | [`access`] | what a peer may ask for other than to run something, with its facts |
+//! | [`found`] | what a request was found to ask for: a command, or files |
 //! | `vocabulary` | the schema, entity types and actions that rules are written in |
 //! | [`widening`] | the rules that vocabulary 2 would widen |
 //! | `denial` | the reasons of a denial |
@@ -27,6 +28,7 @@ mod digests;
 mod environment;
 pub mod explain;
 pub mod file;
+pub mod found;
 mod parse;
 mod query;
 pub mod question;
@@ -48,6 +50,7 @@ pub use self::{
     access::Access,
     denial::{Denial, DenialKind, PROGRAM_WRITABLE},
     diagnostic::Diagnostic,
+    found::RequestFacts,
     question::{HostFacts, RequestContext},
     rules::Rules,
     slice::PolicySlice,
@@ -105,7 +108,7 @@ pub struct AuthorizedRequest {
     /// The request.
     pub request: Arc<Request>,
     /// The facts of this host by which it was judged.
-    pub facts: HostFacts,
+    pub facts: RequestFacts,
 }
 
 impl AuthorizedRequest {
@@ -114,8 +117,8 @@ impl AuthorizedRequest {
     /// # Errors
     /// The denial, if the rules no longer permit the request.
     pub fn recheck(&self, rules: &Rules, peer: &Peer, time: SystemTime) -> Result<(), Denial> {
-        let context = RequestContext::of(peer, time);
-        authorize(&rules.slice(peer.principal()), &self.request, &self.facts, context).map(drop)
+        let (slice, context) = (rules.slice(peer.principal()), RequestContext::of(peer, time));
+        authorize_request(&slice, &self.request, &self.facts, context).map(drop)
     }
 }
 
@@ -129,24 +132,22 @@ pub fn decide(
     peer: &Arc<Peer>,
     request: &Request,
     plan: Plan,
-    facts: &HostFacts,
+    facts: &RequestFacts,
     time: SystemTime,
 ) -> Result<Permit, Denial> {
     let context = RequestContext::of(peer, time);
-    let Authorization { rules, sealed, no_new_privs } = authorize(slice, request, facts, context)?;
+    let Authorization { rules, sealed, no_new_privs } =
+        authorize_request(slice, request, facts, context)?;
     let plan = Plan { no_new_privs: plan.no_new_privs || no_new_privs, ..plan };
-    let copy = facts.program.digest.as_ref().and_then(|digest| digest.copy.as_ref());
+    let digest = facts.command().and_then(|facts| facts.program.digest.as_ref());
+    let copy = digest.and_then(|digest| digest.copy.as_ref());
     let plan = match (sealed, copy) {
         (false, _) => plan,
         (true, Some(copy)) => Plan { program: copy.path(), sealed: Some(copy.clone()), ..plan },
         (true, None) => {
             let why = "the program was not copied";
-            return Err(Query {
-                slice,
-                action: question::action(request),
-                what: shown(request, facts),
-            }
-            .broken(why));
+            let what = facts.command().map_or_else(|| facts.shown(), |facts| shown(request, facts));
+            return Err(Query { slice, action: question::action(request), what }.broken(why));
         }
     };
     Ok(Permit { peer: Arc::clone(peer), plan, rules })
@@ -171,7 +172,36 @@ impl Authorization {
     }
 }
 
-/// Evaluates one request as [`decide`] does, but without a plan, and makes no permit.
+/// Evaluates one request as [`decide`] does, but without a plan, and makes no permit. Of a transfer,
+/// each place that it begins with must be permitted.
+///
+/// # Errors
+/// The denial, for the client and the log.
+pub fn authorize_request(
+    slice: &PolicySlice,
+    request: &Request,
+    facts: &RequestFacts,
+    context: RequestContext,
+) -> Result<Authorization, Denial> {
+    let files = match facts {
+        RequestFacts::Command(facts) => return authorize(slice, request, facts, context),
+        RequestFacts::Files(files) => files,
+    };
+    if files.is_empty() {
+        let (action, what) = (question::action(request), facts.shown());
+        return Err(Query { slice, action, what }.broken("it names no file"));
+    }
+    // The process that transfers executes nothing.
+    let mut all = Authorization { rules: Vec::new(), sealed: false, no_new_privs: true };
+    for access in files {
+        let Authorization { rules, .. } = authorize_access(slice, access, context)?;
+        let new = rules.into_iter().filter(|rule| !all.rules.contains(rule)).collect::<Vec<_>>();
+        all.rules.extend(new);
+    }
+    Ok(all)
+}
+
+/// Evaluates one request to run a command.
 ///
 /// # Errors
 /// The denial, for the client and the log.
@@ -305,13 +335,10 @@ fn shown(request: &Request, facts: &HostFacts) -> String {
     }
 }
 
-/// Describes what a permitted request would run, in a text short enough for a frame.
-pub fn permission(judged: &Authorization, facts: &HostFacts) -> String {
-    let shown = |text: &std::ffi::OsStr| printable(&text.to_string_lossy());
-    let (program, account) = (shown(facts.program.path.as_os_str()), shown(&facts.account));
-    let cwd = shown(facts.cwd.as_os_str());
+/// Describes what a permitted request would do, in a text short enough for a frame.
+pub fn permission(judged: &Authorization, facts: &RequestFacts) -> String {
     let rules = quoted(judged.rules.get(..4).unwrap_or(&judged.rules));
-    format!("permitted: {program} as {account} in {cwd}, by the rule {rules}")
+    format!("permitted: {}, by the rule {rules}", facts.shown())
 }
 
 /// Returns a shell line as a request for `--exec`, if it means the same there. Such a request may

@@ -6,6 +6,7 @@
 //! | [`dry_run`](mod@dry_run) | answers what a start would be answered |
 //! | [`attach`](mod@attach) | attaches to a running job, or answers what is recorded of one |
 //! | [`authorize`] | finds on this host what a request names, and has it judged |
+//! | `roots` | finds what a transfer begins with |
 //! | `finder` | looks at the host, in turn |
 //! | `refusal` | answers to requests that do not run, and when they are due |
 
@@ -14,6 +15,7 @@ pub(crate) mod authorize;
 pub(crate) mod dry_run;
 pub(crate) mod finder;
 mod refusal;
+mod roots;
 pub(crate) mod start;
 
 use std::time::Duration;

@@ -32,9 +32,13 @@ use crate::{
     },
     job::{self, idempotency::IdempotencyLog, registry::Registry},
     policy::Rules,
-    process::{Account, Looks, Processes},
+    process::{self, Account, Looks, OwnProgram, Processes},
     trust::{Trust, TrustError},
 };
+
+/// The names of what this server supports beyond the frames of version 1.
+const CAPABILITIES: [&str; 5] =
+    [capability::EXEC, capability::ASK, "user", capability::LOCK, capability::TRANSFER];
 
 /// The state that all connections of a server share.
 #[derive(Debug)]
@@ -51,6 +55,8 @@ pub(crate) struct ServerState {
     pub registry: Arc<Registry>,
     /// The account that commands run as by default.
     pub account: Account,
+    /// The server's own program, which carries out transfers.
+    pub own: OwnProgram,
     /// The service that looks at the host's files and accounts.
     pub looks: Looks,
     /// The turns at work that requests wait for.
@@ -118,6 +124,7 @@ impl ServerState {
             jobs: Arc::new(jobs),
             registry,
             account,
+            own: process::own_program()?,
             looks: Looks::start()?,
             turns: StateTurns {
                 looks: Turns::new("looks at the host's files", LOOKS),
@@ -140,9 +147,7 @@ impl ServerState {
             |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         Frame::Hello(Hello {
             agent: concat!("rcmd-server/", env!("CARGO_PKG_VERSION")).to_owned(),
-            capabilities: [capability::EXEC, capability::ASK, "user", capability::LOCK]
-                .map(str::to_owned)
-                .into(),
+            capabilities: CAPABILITIES.map(str::to_owned).into(),
             server: Some(ServerHello {
                 instance: self.instance,
                 grace_ms: ms(self.settings.grace),

@@ -36,6 +36,7 @@ impl Event {
             Self::Open { .. }
             | Self::Server { .. }
             | Self::Attempt(_)
+            | Self::Transfer(_)
             | Self::Ask { .. }
             | Self::TurnedAway { .. }
             | Self::Checkpoint { .. }
@@ -63,6 +64,8 @@ fn cut(text: &mut String, limit: usize) {
 
 #[cfg(test)]
 mod tests {
+    use std::{ffi::OsString, os::unix::ffi::OsStringExt as _};
+
     use rcmd_protocol::{
         limits::{ARGUMENTS, PAYLOAD, SETTINGS, STRING},
         request::Request,
@@ -75,9 +78,11 @@ mod tests {
             record::{Asked, Attempt, EndRecord, Opening, Previous, Record, Torn},
             redact::Redactor,
             text::{Text, write_json},
+            transfers::TransferNote,
         },
         *,
     };
+    use crate::{policy::access::FileFacts, process::Uid, transfer::message::Totals};
 
     /// The maximum bytes of a line beside its event: number, time, hash.
     const FRAME: usize = 256;
@@ -163,12 +168,23 @@ mod tests {
             stderr_bytes: u64::MAX,
             duration_ms: Some(u64::MAX),
         };
+        let file = FileFacts {
+            path: OsString::from_vec(vec![1; 8192]).into(),
+            account: "app".into(),
+            uid: Uid::ROOT,
+            size: 0,
+        };
+        let files = std::iter::repeat_n(&file, 4096);
+        let said = Totals { bytes: u64::MAX, failed: u64::MAX, ..Totals::default() };
+        let transfer = TransferNote::of(&"p".repeat(64), "receive", files);
+        let transfer = transfer.ended(u64::MAX, Some(said)).event(&"x".repeat(16));
         let torn = Some(Torn { bytes: u64::MAX, sha256: "0".repeat(64) });
         let file = "audit-18446744073709551615.jsonl".to_owned();
         let previous = Previous { file, seq: u64::MAX, hash: "0".repeat(64), torn };
         let [job, peer, kind] = ["j", "p", "k"].map(|text| text.repeat(64));
         for event in [
             Event::End(Box::new(end)),
+            transfer,
             Event::Denial {
                 job: Some(job.clone()),
                 peer: peer.clone(),

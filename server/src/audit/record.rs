@@ -39,7 +39,7 @@ impl Stub {
     }
 }
 
-/// An event. The name `transfer` is reserved.
+/// An event.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
@@ -85,6 +85,8 @@ pub enum Event {
     },
     /// A command has ended.
     End(Box<EndRecord>),
+    /// A transfer has ended; the end of the same job follows.
+    Transfer(Box<TransferRecord>),
     /// The policy denies the request. Nothing ran.
     Denial {
         /// The ID of the job that would have been started; `None` if the peer wanted to attach to a
@@ -119,7 +121,7 @@ pub enum Event {
         peer: String,
         /// The address that it asked from.
         address: String,
-        /// The mode: `exec` or `shell`.
+        /// The mode: `exec`, `shell` or `transfer`.
         mode: String,
         /// The beginning of the request.
         #[serde(flatten)]
@@ -255,7 +257,7 @@ pub struct Attempt {
     pub break_glass: bool,
     /// The address that it asks from.
     pub address: String,
-    /// The mode: `exec` or `shell`.
+    /// The mode: `exec`, `shell` or `transfer`.
     pub mode: String,
     /// The request: all of it, or its beginning.
     #[serde(flatten)]
@@ -311,12 +313,67 @@ pub struct EndRecord {
     pub duration_ms: Option<u64>,
 }
 
+/// A transfer of files that has ended.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct TransferRecord {
+    /// The job's ID.
+    pub job: String,
+    /// The peer that asked.
+    pub peer: String,
+    /// `receive`, `send` or `list`.
+    pub verb: String,
+    /// The first of the paths that it began with, as they were judged: without links.
+    pub paths: Vec<Text>,
+    /// The number of further paths.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub more_paths: u64,
+    /// The number of folders below them that the rules denied.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub denied: u64,
+    /// The account that the process of the transfer gave. It ran as the account, and the server has
+    /// not checked what it said. `None` if it gave none, as when it was killed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub said: Option<SaidRecord>,
+}
+
+/// The account of a transfer, as its process gave it.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct SaidRecord {
+    /// Files whose content was transferred.
+    pub files: u64,
+    /// The sizes of these files together, in bytes.
+    pub bytes: u64,
+    /// Folders and links that were made.
+    pub made: u64,
+    /// Entries whose permission bits or times alone were set.
+    pub adjusted: u64,
+    /// Entries that were there as they are.
+    pub unchanged: u64,
+    /// Files that were newer at the destination.
+    pub skipped: u64,
+    /// Files that went away before they were read.
+    pub vanished: u64,
+    /// Entries that were deleted.
+    pub deleted: u64,
+    /// Entries that failed.
+    pub failed: u64,
+    /// The digest on which both ends agreed; `None` if the transfer broke off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde passes a reference.
+fn is_none(number: &u64) -> bool {
+    *number == 0
+}
+
 impl Event {
     /// Returns the ID of the job that the event is about.
     pub fn job(&self) -> Option<&str> {
         match self {
             Self::Attempt(attempt) => Some(&attempt.job),
             Self::End(end) => Some(&end.job),
+            Self::Transfer(transfer) => Some(&transfer.job),
             Self::Start { job, .. } | Self::Refusal { job, .. } => Some(job),
             Self::Denial { job, .. } => job.as_deref(),
             _ => None,

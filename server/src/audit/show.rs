@@ -6,17 +6,21 @@ use std::{
 };
 
 use jiff::Timestamp;
-use rcmd_certs::{clock::milliseconds, text::escaped};
+use rcmd_certs::text::escaped;
 
-use self::row::Row;
+use self::{
+    row::Row,
+    told::{ended, other, transferred},
+};
 use super::{
     chain::LINE_LIMIT,
     files::{self, LineEnd},
-    record::{Attempt, EndRecord, Event, Lifecycle, Opening, Stub},
+    record::{Attempt, Event, Stub},
     text::{Text, write_json},
 };
 
 mod row;
+mod told;
 
 /// The maximum number of commands that are remembered until they are over; a server has far fewer. If
 /// there are more, the oldest is forgotten.
@@ -81,6 +85,8 @@ struct OpenCommand {
     command: String,
     is_line: bool,
     started: bool,
+    /// What the process of a transfer said of it.
+    transfer: String,
 }
 
 impl<W: Write> Show<W> {
@@ -200,8 +206,14 @@ impl<W: Write> Show<W> {
                     asked.command = command(asked.is_line, &request.args);
                 }
             }
+            Event::Transfer(transfer) => {
+                if let Some(asked) = self.open.get_mut(&transfer.job) {
+                    asked.transfer = transferred(&transfer);
+                }
+            }
             Event::End(end) => {
-                let what = ended(&end);
+                let transfer = self.open.get(&end.job).map(|asked| asked.transfer.as_str());
+                let what = ended(&end) + transfer.unwrap_or_default();
                 self.over(time, &end.job, None, &what)?;
             }
             Event::Denial { job, peer, reason, .. } => {
@@ -245,6 +257,7 @@ impl<W: Write> Show<W> {
             command: command(is_line, &attempt.asked.args),
             is_line,
             started: false,
+            transfer: String::new(),
         };
         self.open.insert(attempt.job.clone(), asked);
         self.order.push_back(attempt.job.clone());
@@ -326,6 +339,7 @@ fn is_over(event: &Event) -> bool {
 fn peer(event: &Event) -> Option<&str> {
     match event {
         Event::Attempt(attempt) => Some(&attempt.peer),
+        Event::Transfer(transfer) => Some(&transfer.peer),
         Event::Start { peer, .. }
         | Event::Denial { peer, .. }
         | Event::Refusal { peer, .. }
@@ -334,52 +348,6 @@ fn peer(event: &Event) -> Option<&str> {
         | Event::Cut { peer, .. } => Some(peer),
         _ => None,
     }
-}
-
-fn ended(end: &EndRecord) -> String {
-    let how = match (end.code, &end.signal) {
-        (Some(code), _) => format!("{} {code}", end.outcome),
-        (None, Some(signal)) => format!("{} {signal}", end.outcome),
-        (None, None) => end.outcome.clone(),
-    };
-    let time = end.duration_ms.map(|ms| format!(", {}", milliseconds(ms))).unwrap_or_default();
-    match &end.kind {
-        Some(kind) => format!("{how}, {kind}{time}"),
-        None => format!("{how}{time}"),
-    }
-}
-
-/// Returns peer and description of an event that is not about a command; `-` is the server itself.
-fn other(event: &Event) -> Option<(&str, String)> {
-    Some(match event {
-        Event::Server { state: Lifecycle::Started, version, .. } => {
-            ("-", format!("server {version} started"))
-        }
-        Event::Server { state: Lifecycle::Stopped, .. } => ("-", "server stopped".to_owned()),
-        Event::Open { reason: Opening::SyncFailed, .. } => {
-            ("-", "the file before this could not be synced".to_owned())
-        }
-        Event::Reload { what, failure: None } => ("-", format!("{what} reloaded")),
-        Event::Reload { what, failure: Some(failure) } => {
-            ("-", format!("{what} not reloaded ({failure})"))
-        }
-        Event::Cut { peer, address, reason } => (peer, format!("cut at {address} ({reason})")),
-        Event::Enrollment { what, failure: None } => ("-", what.clone()),
-        Event::Enrollment { what, failure: Some(failure) } => {
-            ("-", format!("{what} failed ({failure})"))
-        }
-        Event::TurnedAway { peer, count } => (peer, format!("{count} starts turned away")),
-        Event::Open { reason: Opening::Lost, .. } => {
-            ("-", "the file before this was removed or moved".to_owned())
-        }
-        Event::Gap { missed, reason } => {
-            ("-", format!("{missed} records not written, nothing ran ({reason})"))
-        }
-        Event::Removed { file, .. } => {
-            ("-", format!("{file} deleted, as it was older than is kept"))
-        }
-        _ => return None,
-    })
 }
 
 /// Quotes a word as a shell would need it, so that its ends can be seen.

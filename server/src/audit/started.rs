@@ -11,6 +11,7 @@ use super::{
     record::{EndRecord, Event},
     settings::SyncMode,
     syncer::SharedLog,
+    transfers::TransferNote,
 };
 
 /// The ordered record of a start, which may happen once the record is written.
@@ -71,6 +72,13 @@ impl Announcement {
 }
 
 impl AuditedStart {
+    /// Orders the record of the transfer that the command was, if the start was recorded.
+    pub fn transferred(&self, note: TransferNote) {
+        let Some(job) = self.job.clone() else { return };
+        let event = note.event(&job).bounded();
+        drop(self.shared.order(move |writer| writer.note_end(&job, event)));
+    }
+
     /// Orders the record of the end of the command, if the start was recorded. The future returns
     /// the head of the log when the record is written, or `None` if there is no room for it yet.
     pub fn end(mut self, exit: &Exit) -> impl Future<Output = Option<AuditHead>> + Send + use<> {

@@ -7,7 +7,7 @@ use rcmd_protocol::{outcome::WireError, request::Request};
 use super::exit;
 use crate::{
     admission::budget::Share,
-    policy::{AuthorizedRequest, Denial, HostFacts, Rules},
+    policy::{Access, AuthorizedRequest, Denial, RequestFacts, Rules, access::FileFacts},
     trust::Peer,
 };
 
@@ -75,8 +75,24 @@ impl Judgement {
         }
     }
 
+    /// Returns the verb of a permitted transfer, and what it begins with, until the judgement is
+    /// settled.
+    pub(super) fn files(&self) -> Option<(&'static str, impl Iterator<Item = &FileFacts>)> {
+        let Self::Permitted { request, .. } = self else { return None };
+        let transfer = request.request.as_transfer()?;
+        Some((transfer.verb.as_str(), request.facts.files()))
+    }
+
+    /// Returns the first access of a permitted transfer, until the judgement is settled.
+    pub(super) fn root(&self) -> Option<&Access> {
+        match self {
+            Self::Permitted { request, .. } => request.facts.root(),
+            _ => None,
+        }
+    }
+
     /// Replaces the facts of a permitted request by newer ones.
-    pub(super) fn renew(&mut self, facts: HostFacts) {
+    pub(super) fn renew(&mut self, facts: RequestFacts) {
         if let Self::Permitted { request, .. } = self {
             request.facts = facts;
         }

@@ -18,12 +18,13 @@ use super::{
     exit,
     judgement::Judgement,
     life::{Job, Running},
-    spec::JudgeAgain,
+    spec::{JudgeAgain, JudgeFolder},
     supervisor::{Supervisor, Terms},
+    transfer::Attending,
 };
 use crate::{
     admission::{Entering, RunSlot, budget::Share, locks::LockGuard},
-    audit::Announcement,
+    audit::{Announcement, TransferNote},
     clock,
     config::OnReload,
     policy::{AuthorizedRequest, Permit},
@@ -34,6 +35,7 @@ use crate::{
 pub(super) struct Ready {
     permit: Permit,
     again: JudgeAgain,
+    folders: JudgeFolder,
     /// The account that the request names, if it names one.
     user: Option<Vec<u8>>,
     entering: Entering,
@@ -46,13 +48,13 @@ impl Job {
         preparing: impl Future<Output = Result<Prepared, Rejection>>,
     ) -> Result<Ready, WireError> {
         let prepared = self.wait_for(preparing).await;
-        let Prepared { judged, again, request, held, entering } =
+        let Prepared { judged, again, folders, request, held, entering } =
             prepared.map_err(|rejection| self.rejected(rejection))?;
         let Judged { permit, facts, note } = judged;
         self.delivery.set_note(note);
         let user = request.user().map(<[u8]>::to_vec);
         self.judgement.permit(AuthorizedRequest { request, facts }, held, &self.spec.peer)?;
-        Ok(Ready { permit, again, user, entering })
+        Ok(Ready { permit, again, folders, user, entering })
     }
 
     /// Notes a rejection, and returns the failure that the client is sent.
@@ -79,7 +81,7 @@ impl Job {
 
     /// Waits for a lock, if one is wanted, and for a turn, and starts the process.
     pub(super) async fn start(&mut self, ready: Ready) -> Result<Running, NotLaunched> {
-        let Ready { permit, again, user, entering } = ready;
+        let Ready { permit, again, folders, user, entering } = ready;
         // The permit is dropped while the job waits: it holds descriptors, and perhaps a copy of
         // the program.
         let mut permit = Some(permit);
@@ -99,13 +101,16 @@ impl Job {
                     None => self.judge_anew(again).await,
                 };
                 match permit {
-                    Ok(permit) => self.launch(permit, user).await.map(|process| (slot, process)),
+                    Ok(permit) => {
+                        let launched = self.launch(permit, user, folders).await;
+                        launched.map(|launched| (slot, launched))
+                    }
                     Err(failure) => Err(failure.into()),
                 }
             }
             Err(failure) => Err(failure.into()),
         };
-        let (slot, process) = match launched {
+        let (slot, (process, transfer)) = match launched {
             Ok(launched) => launched,
             Err(failure) => {
                 // If the command may have run, the next holder checks whether some of it still
@@ -118,15 +123,17 @@ impl Job {
                 return Err(failure);
             }
         };
-        Ok(self.supervisor(process, slot, lock_guard))
+        Ok(Running { transfer, ..self.supervisor(process, slot, lock_guard) })
     }
 
-    /// Records that the command starts, and starts it.
+    /// Records that the command starts, and starts it. Of a transfer, the conversation with its
+    /// process begins.
     async fn launch(
         &mut self,
         permit: Permit,
         user: Option<Vec<u8>>,
-    ) -> Result<Process, NotLaunched> {
+        folders: JudgeFolder,
+    ) -> Result<(Process, Option<Attending>), NotLaunched> {
         let shared = Arc::clone(&self.shared);
         if self.spec.kept.is_some() {
             self.note_start_of_key().await?;
@@ -138,12 +145,24 @@ impl Job {
         self.audited = Some(started);
         let announcement = self.hear_during(announcement.synced()).await?;
         self.still_wanted()?;
+        let root = self.judgement.root().cloned();
+        let note = self
+            .judgement
+            .files()
+            .map(|(verb, files)| TransferNote::of(self.spec.peer.user(), verb, files));
         if self.shared.on_reload == OnReload::Keep {
             // From now on the command may run to its end, whatever rules come.
             self.judgement.settle();
         }
         match self.spawn(permit.plan(), announcement).await {
-            Ok(process) => Ok(process),
+            Ok(mut process) => {
+                let handed = permit.plan().handed.as_ref().map(|handed| Arc::clone(&handed.order));
+                let talk = process.socket.take().zip(handed).zip(root).zip(note);
+                let attending = talk.map(|(((socket, order), root), note)| {
+                    Attending::new(socket, order, root, folders, note)
+                });
+                Ok((process, attending))
+            }
             Err(error) if error.may_have_run() => {
                 Err(NotLaunched { started_at: Some(clock::now_ms()), failure: error.into() })
             }
@@ -210,7 +229,7 @@ impl Job {
         let mut supervisor = Supervisor::new(process, terms, input);
         debug!(job = %self.spec.id, peer = %self.spec.peer, pid = supervisor.pid(), "started");
         actions.into_iter().for_each(|action| supervisor.apply(action.into_control()));
-        Running { supervisor, lock_guard, _slot: slot }
+        Running { supervisor, transfer: None, lock_guard, _slot: slot }
     }
 
     async fn wait_for_lock(

@@ -16,6 +16,7 @@ use super::{
     judgement::Judgement,
     registry::KeyReservation,
     supervisor::Supervisor,
+    transfer::Attending,
 };
 use crate::{
     admission::{RunSlot, budget::Share, locks::LockGuard},
@@ -32,11 +33,15 @@ pub(super) struct Job {
     pub(super) early: Early,
     /// The record of its start in the audit, until that of its end is written.
     pub(super) audited: Option<audit::AuditedStart>,
+    /// What is recorded of a transfer that has ended.
+    transferred: Option<audit::TransferNote>,
 }
 
 /// A running process, with the lock and the slot that it holds.
 pub(super) struct Running {
     pub(super) supervisor: Supervisor,
+    /// The conversation with the process of a transfer.
+    pub(super) transfer: Option<Attending>,
     pub(super) lock_guard: Option<LockGuard>,
     pub(super) _slot: RunSlot,
 }
@@ -61,6 +66,7 @@ impl Job {
             spec,
             judgement: Judgement::Pending(None),
             audited: None,
+            transferred: None,
         }
     }
 
@@ -130,9 +136,12 @@ impl Job {
     }
 
     async fn run(&mut self, running: Running) -> Exit {
-        let Running { mut supervisor, lock_guard, _slot } = running;
+        let Running { mut supervisor, mut transfer, lock_guard, _slot } = running;
         let Exited { status, reason, ran_for, left, was_to_end } =
-            self.supervise(&mut supervisor).await;
+            self.supervise(&mut supervisor, &mut transfer).await;
+        if let Some(transfer) = transfer {
+            self.transferred = Some(self.hear_during(transfer.end()).await);
+        }
         let exit = exit::exit_of_process(status, reason, || self.judgement.failure());
         if left.is_empty() {
             if let Some(lock) = lock_guard {
@@ -146,7 +155,11 @@ impl Job {
     }
 
     /// Drives both halves until the process is gone.
-    async fn supervise(&mut self, supervisor: &mut Supervisor) -> Exited {
+    async fn supervise(
+        &mut self,
+        supervisor: &mut Supervisor,
+        transfer: &mut Option<Attending>,
+    ) -> Exited {
         loop {
             while let Some(event) = supervisor.next_event() {
                 match event {
@@ -163,6 +176,7 @@ impl Job {
                     }
                 }
                 () = supervisor.step(room) => {}
+                () = attend(transfer) => {}
                 () = at(gone_at) => {
                     self.delivery.give_up();
                     supervisor.apply(Control::Kill(Reason::Lost));
@@ -176,6 +190,7 @@ impl Job {
         let (audit, JobSpec { id, peer, .. }) = (&self.shared.audit, &self.spec);
         match (self.audited.take(), self.judgement.denial(), exit.failure()) {
             (Some(started), ..) => {
+                self.transferred.take().into_iter().for_each(|note| started.transferred(note));
                 let recorded = started.end(&exit);
                 exit = exit.with_audit(self.hear_during(recorded).await);
             }
@@ -238,5 +253,16 @@ impl Job {
                 () = at(until) => return,
             }
         }
+    }
+}
+
+/// Goes on with the conversation with the process of a transfer, if there is one.
+///
+/// # Cancel safety
+/// Cancel safe.
+async fn attend(transfer: &mut Option<Attending>) {
+    match transfer {
+        Some(transfer) => transfer.step().await,
+        None => std::future::pending().await,
     }
 }

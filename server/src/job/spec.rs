@@ -12,7 +12,7 @@ use rcmd_protocol::{
 
 use crate::{
     admission::{Entering, budget::Share},
-    policy::{Denial, HostFacts, Permit},
+    policy::{Access, Denial, Permit, RequestFacts},
     process::SpawnError,
     trust::Peer,
 };
@@ -40,7 +40,7 @@ pub(crate) struct Judged {
     /// The proof that it may run.
     pub permit: Permit,
     /// The facts by which it was judged, for when the rules change.
-    pub facts: HostFacts,
+    pub facts: RequestFacts,
     /// A note for the user on how the request was resolved.
     pub note: Option<String>,
 }
@@ -51,12 +51,17 @@ pub(crate) type Judging = Pin<Box<dyn Future<Output = Result<Judged, Rejection>>
 /// A function that looks and judges again, once a command no longer has to wait.
 pub(crate) type JudgeAgain = Box<dyn FnOnce() -> Judging + Send>;
 
+/// A function that judges, by the rules of the moment, whether a transfer may go on with a folder.
+pub(crate) type JudgeFolder = Box<dyn Fn(&Access) -> Result<(), Denial> + Send + Sync>;
+
 /// The prerequisites of a job, before it waits for its lock and its turn.
 pub(crate) struct Prepared {
     /// The permit, and what was found.
     pub judged: Judged,
     /// The function that judges again, for a job that had to wait.
     pub again: JudgeAgain,
+    /// The function that judges the folders that a transfer enters.
+    pub folders: JudgeFolder,
     /// The request.
     pub request: Arc<Request>,
     /// The memory that the request takes of the budget.

@@ -127,6 +127,26 @@ impl Access {
         }
     }
 
+    /// Returns the facts of the file or folder, if one is to be read or written.
+    pub fn file(&self) -> Option<&FileFacts> {
+        match self {
+            Self::Read(facts) | Self::Write(facts) => Some(facts),
+            _ => None,
+        }
+    }
+
+    /// Returns the same action on another file or folder of this size, by the same account.
+    ///
+    /// Returns `None` for an action that is none on files.
+    pub fn on(&self, path: PathBuf, size: u64) -> Option<Self> {
+        let facts = |of: &FileFacts| FileFacts { path, size, ..of.clone() };
+        match self {
+            Self::Read(of) => Some(Self::Read(facts(of))),
+            Self::Write(of) => Some(Self::Write(facts(of))),
+            _ => None,
+        }
+    }
+
     /// Returns Cedar's context for what is asked.
     ///
     /// # Errors

@@ -7,27 +7,16 @@ use std::{sync::Arc, time::SystemTime};
 
 use rcmd_protocol::{frame::Mode, request::Request};
 
-use super::finder::Finder;
+use super::{finder::ExecContext, roots};
 use crate::{
     job::{Judged, Rejection},
-    policy::{self, Access, Authorization, Denial, HostFacts, PolicySlice, RequestContext},
-    process::{Account, Plan, Program, look::Facts, resolve::Draft},
+    policy::{
+        self, Access, Authorization, Denial, HostFacts, PolicySlice, RequestContext, RequestFacts,
+    },
+    process::{Plan, Program, look::Facts, resolve::Draft},
     state::ServerState,
     trust::Peer,
 };
-
-/// The circumstances in which commands run on this host.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ExecContext<'a> {
-    /// The account that the commands run as.
-    pub account: &'a Account,
-    /// The value of PATH for the commands.
-    pub path: &'a str,
-    /// The ID of the job.
-    pub job: &'a str,
-    /// The finder that looks at the host.
-    pub finder: Finder<'a>,
-}
 
 /// Finds what a request names, and has it judged.
 ///
@@ -43,8 +32,7 @@ pub(crate) async fn permit(
     let judged = match inspect(slice, request, exec, context, Purpose::Run).await {
         Ok(Inspected { plan, note, mut facts }) => {
             let permit = policy::decide(slice, peer, request, plan, &facts, SystemTime::now());
-            // The plan alone holds the copy.
-            facts.program.digest.iter_mut().for_each(|digest| digest.copy = None);
+            facts.forget_copy();
             permit.map(|permit| Judged { permit, facts, note }).map_err(Rejection::from)
         }
         Err(rejection) => Err(rejection),
@@ -65,9 +53,9 @@ pub(crate) async fn dry_run(
     request: &Request,
     exec: ExecContext<'_>,
     context: RequestContext,
-) -> Result<(Authorization, HostFacts), Rejection> {
+) -> Result<(Authorization, RequestFacts), Rejection> {
     let judged = match inspect(slice, request, exec, context, Purpose::Judge).await {
-        Ok(Inspected { facts, .. }) => policy::authorize(slice, request, &facts, context)
+        Ok(Inspected { facts, .. }) => policy::authorize_request(slice, request, &facts, context)
             .map(|judged| (judged, facts))
             .map_err(Rejection::from),
         Err(rejection) => Err(rejection),
@@ -87,7 +75,7 @@ pub(crate) async fn host_facts(
     request: &Request,
     exec: ExecContext<'_>,
 ) -> Result<HostFacts, Rejection> {
-    Ok(look(user, request, exec).await?.0.facts)
+    Ok(look(user, request, exec).await?.facts)
 }
 
 /// Judges what a peer asks for other than to run a command, by the policy and at the time of this
@@ -116,7 +104,7 @@ enum Purpose {
 struct Inspected {
     plan: Plan,
     note: Option<String>,
-    facts: HostFacts,
+    facts: RequestFacts,
 }
 
 async fn inspect(
@@ -128,22 +116,28 @@ async fn inspect(
 ) -> Result<Inspected, Rejection> {
     policy::authorize_early(slice, request)?;
     let who = &slice.principal().user;
-    let (mut inspected, found) = look(who, request, exec).await?;
-    let facts = &mut inspected.facts;
-    if request.mode() == Mode::Exec && policy::needs_digest(slice, request, facts, context) {
+    if let Some(transfer) = request.as_transfer() {
+        let (plan, files) = roots::look(who, request.stdin(), transfer, exec).await?;
+        return Ok(Inspected { plan, note: None, facts: RequestFacts::Files(files) });
+    }
+    let Looked { plan, mut facts, found } = look(who, request, exec).await?;
+    if request.mode() == Mode::Exec && policy::needs_digest(slice, request, &facts, context) {
         // A program that others could change meanwhile is run from the copy that was digested.
         let copy = purpose == Purpose::Run && facts.program.writable.is_some();
         facts.program.digest = exec.finder.digest(who, exec.account, &found, copy).await?;
     }
-    Ok(inspected)
+    Ok(Inspected { plan, note: found.note, facts: RequestFacts::Command(facts) })
 }
 
-async fn look(
-    user: &str,
-    request: &Request,
-    exec: ExecContext<'_>,
-) -> Result<(Inspected, Facts), Rejection> {
-    let ExecContext { account, path, job, finder } = exec;
+/// The result of a look for a command.
+struct Looked {
+    plan: Plan,
+    facts: HostFacts,
+    found: Facts,
+}
+
+async fn look(user: &str, request: &Request, exec: ExecContext<'_>) -> Result<Looked, Rejection> {
+    let ExecContext { account, path, job, finder, .. } = exec;
     let draft = Draft::new(request, account, path, job, user)?;
     let found = finder.find(user, account, &draft).await?;
     let of = found.facts.clone();
@@ -153,8 +147,7 @@ async fn look(
         cwd: of.cwd.clone(),
         program: Program { path: of.path.clone(), writable: of.writable.clone(), digest: None },
     };
-    let plan = draft.plan(request, account, job, found);
-    Ok((Inspected { plan, note: of.note.clone(), facts }, of))
+    Ok(Looked { plan: draft.plan(request, account, job, found), facts, found: of })
 }
 
 /// Adds advice to a denial if the words of a denied shell line would be permitted without the
@@ -168,8 +161,9 @@ async fn with_advice(
 ) -> Rejection {
     let Rejection::Denied(denial) = refused else { return refused };
     let Some(words) = policy::plain_words(request) else { return denial.into() };
-    let permitted = inspect(slice, &words, exec, context, Purpose::Judge)
-        .await
-        .is_ok_and(|inspected| policy::authorize(slice, &words, &inspected.facts, context).is_ok());
+    let permitted =
+        inspect(slice, &words, exec, context, Purpose::Judge).await.is_ok_and(|inspected| {
+            policy::authorize_request(slice, &words, &inspected.facts, context).is_ok()
+        });
     if permitted { policy::try_exec(denial).into() } else { denial.into() }
 }

@@ -11,9 +11,8 @@ use rcmd_protocol::{
 use tracing::debug;
 
 use super::{
-    Answer,
-    authorize::{self, ExecContext},
-    finder::Finder,
+    Answer, authorize,
+    finder::{ExecContext, Finder},
     hold, other_account,
     refusal::{check_disk, count_denied, gate, turn_away},
 };
@@ -93,7 +92,7 @@ async fn judge(
     let context = RequestContext::of(peer, SystemTime::now());
     let account = account.as_ref().unwrap_or(&state.account);
     let (path, finder) = (&state.settings.path, Finder::Server(state));
-    let exec = ExecContext { account, path, job: "ask", finder };
+    let exec = ExecContext { account, path, job: "ask", finder, own: Some(&state.own) };
     let (judged, facts) = authorize::dry_run(&slice, &request, exec, context).await?;
     Ok(policy::permission(&judged, &facts))
 }

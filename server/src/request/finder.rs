@@ -8,12 +8,30 @@ use crate::{
     admission::budget::Share,
     job::Rejection,
     process::{
-        Account, Digest, Looks,
-        look::{Facts, Found},
+        Account, Digest, Looks, OwnProgram,
+        look::{
+            Facts, Found,
+            roots::{FindRoots, FoundRoots},
+        },
         resolve::Draft,
     },
     state::ServerState,
 };
+
+/// The circumstances in which commands run on this host.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ExecContext<'a> {
+    /// The account that they run as.
+    pub account: &'a Account,
+    /// Their PATH.
+    pub path: &'a str,
+    /// The ID of the job.
+    pub job: &'a str,
+    /// The finder that looks at the host.
+    pub finder: Finder<'a>,
+    /// The server's own program, which carries transfers out; `None` where nothing is carried out.
+    pub own: Option<&'a OwnProgram>,
+}
 
 /// The way in which the host is looked at for requests.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +66,23 @@ impl Finder<'_> {
             Self::Server(state) => Some(state.turns.looks.take(who).await?),
         };
         Ok(self.looks().find(account.credentials.as_ref(), draft.find().clone()).await?)
+    }
+
+    /// Finds the roots of a transfer of the identity `who`, with the rights of the account.
+    ///
+    /// # Errors
+    /// If they lead nowhere, or if there was no turn or no answer in time.
+    pub(super) async fn roots(
+        &self,
+        who: &str,
+        account: &Account,
+        order: FindRoots,
+    ) -> Result<FoundRoots, Rejection> {
+        let _turn = match self {
+            Self::Here(_) => None,
+            Self::Server(state) => Some(state.turns.looks.take(who).await?),
+        };
+        Ok(self.looks().roots(account.credentials.as_ref(), order).await?)
     }
 
     /// Digests a program that was found, if it is an ELF file. If `copy` is set, it is copied into

@@ -1,6 +1,6 @@
 //! A start: its key and room for it are reserved at once; the rest is done in a task of its own.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use rcmd_protocol::{
     error::ProtocolError,
@@ -13,8 +13,8 @@ use rcmd_protocol::{
 use super::{
     Answer,
     attach::{answer_kept, answer_known},
-    authorize::{self, ExecContext},
-    finder::Finder,
+    authorize,
+    finder::{ExecContext, Finder},
     hold, other_account,
     refusal::{backoff, check_disk, count_denied, delayed, gate, refuse, turn_away},
 };
@@ -24,6 +24,7 @@ use crate::{
         self, JobSpec, Judged, Judging, Prepared, Rejection, Sink, StartOptions,
         registry::{KeyReservation, Reservation},
     },
+    policy::{self, Access, RequestContext},
     state::ServerState,
     trust::Peer,
 };
@@ -191,12 +192,23 @@ async fn prepare(
     let judged = judge(&state, &peer, &id, &request).await;
     written.await?;
     let judged = judged.inspect_err(|_| count_denied(&state, &peer, size))?;
+    let folders = {
+        let (state, peer) = (Arc::clone(&state), Arc::clone(&peer));
+        move |access: &Access| {
+            let slice = state.policy.load().slice(peer.principal());
+            let context = RequestContext::of(&peer, SystemTime::now());
+            policy::authorize_access(&slice, access, context).map(drop)
+        }
+    };
     let again = {
         let request = Arc::clone(&request);
         move || -> Judging { Box::pin(async move { judge(&state, &peer, &id, &request).await }) }
     };
-    let Room { entering, held } = room;
-    Ok(Prepared { judged, again: Box::new(again), request, held, entering })
+    let Room { entering, mut held } = room;
+    // What was found is kept with the request, to be judged again if the rules change.
+    held.set(size.saturating_mul(2).saturating_add(judged.facts.size()));
+    let (again, folders) = (Box::new(again), Box::new(folders));
+    Ok(Prepared { judged, again, folders, request, held, entering })
 }
 
 /// Finds on this host what a request names, and has it judged by the rules of this moment.
@@ -210,7 +222,7 @@ async fn judge(
     let account = other_account(state, &slice, request).await?;
     let account = account.as_ref().unwrap_or(&state.account);
     let (path, finder) = (&state.settings.path, Finder::Server(state));
-    let exec = ExecContext { account, path, job: id.as_str(), finder };
+    let exec = ExecContext { account, path, job: id.as_str(), finder, own: Some(&state.own) };
     authorize::permit(&slice, peer, request, exec).await
 }
 

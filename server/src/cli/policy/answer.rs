@@ -15,8 +15,8 @@ use crate::{
     policy::{self, Access, Denial, DenialKind, RequestContext, Rules, Vocabulary, explain},
     process::{Account, Looks},
     request::{
-        authorize::{self, ExecContext},
-        finder::Finder,
+        authorize,
+        finder::{ExecContext, Finder},
     },
     trust::Principal,
 };
@@ -88,9 +88,10 @@ impl Explanation<'_> {
                 let exec = exec(&case.account, self.settings, &looks);
                 let judged = authorize::dry_run(&slice, request, exec, case.context);
                 let (judged, facts) = at_once(judged)?;
-                let program = facts.program.path.to_string_lossy().into_owned();
+                let program = facts.command().map(|facts| facts.program.path.to_string_lossy());
                 let account = case.account.name.to_string_lossy();
-                Ok((format!("{program} as {account}"), judged.rules))
+                let what = format!("{} as {account}", program.unwrap_or_default());
+                Ok((what, judged.rules))
             }
             Question::Access(access) => {
                 let judged = policy::authorize_access(&slice, access, case.context)?;
@@ -184,7 +185,8 @@ fn exec<'a>(
     settings: &'a ServerSettings,
     looks: &'a Looks,
 ) -> ExecContext<'a> {
-    ExecContext { account, path: &settings.path, job: "explain", finder: Finder::Here(looks) }
+    let (path, finder) = (&settings.path, Finder::Here(looks));
+    ExecContext { account, path, job: "explain", finder, own: None }
 }
 
 /// Returns the failure of a request as an error of the program.

@@ -1,0 +1,193 @@
+//! What a job does for the process of a transfer: it gives the order, answers whether folders may be
+//! entered, by the rules of the moment, and keeps the account for the audit.
+
+use std::{
+    ffi::OsString,
+    os::unix::ffi::OsStringExt as _,
+    path::PathBuf,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    net::UnixStream,
+    time::{Instant, sleep_until, timeout},
+};
+
+use super::spec::JudgeFolder;
+use crate::{
+    audit::TransferNote,
+    policy::Access,
+    transfer::message::{self, Told, Totals},
+};
+
+/// The number of questions of one transfer that are answered in a row, and the time that they take
+/// at least: judging costs some 50 microseconds, and one transfer may have half a processor.
+const IN_A_ROW: u32 = 1_000;
+/// See [`IN_A_ROW`].
+const PACE: Duration = Duration::from_millis(100);
+/// The time that a process which has ended has for what it said to be read.
+const ENDING: Duration = Duration::from_secs(1);
+
+/// The server's side of the conversation with the process of a transfer.
+pub(super) struct Attending {
+    talk: Option<Pin<Box<dyn Future<Output = Option<Totals>> + Send>>>,
+    note: TransferNote,
+    totals: Option<Totals>,
+    denied: Arc<AtomicU64>,
+}
+
+impl Attending {
+    /// Begins the conversation. Whether a folder may be entered is judged as `root` was.
+    pub(super) fn new(
+        socket: UnixStream,
+        order: Arc<[u8]>,
+        root: Access,
+        judge: JudgeFolder,
+        note: TransferNote,
+    ) -> Self {
+        let denied = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&denied);
+        let judge = move |path: Vec<u8>| {
+            let path = PathBuf::from(OsString::from_vec(path));
+            let may = root.on(path, 0).is_some_and(|access| judge(&access).is_ok());
+            counted.fetch_add(u64::from(!may), Ordering::Relaxed);
+            may
+        };
+        Self { talk: Some(Box::pin(talk(socket, order, judge))), note, totals: None, denied }
+    }
+
+    /// Goes on with the conversation; never returns once that is over.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: the conversation goes on with the next call.
+    pub(super) async fn step(&mut self) {
+        match &mut self.talk {
+            Some(talk) => {
+                self.totals = talk.await;
+                self.talk = None;
+            }
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Ends the conversation with a process that has ended, and returns what is recorded of the
+    /// transfer.
+    pub(super) async fn end(mut self) -> TransferNote {
+        if self.talk.is_some() {
+            let _ = timeout(ENDING, self.step()).await;
+        }
+        self.note.ended(self.denied.load(Ordering::Relaxed), self.totals)
+    }
+}
+
+/// Talks with a process until it ends, or says what it may not. Returns the last account that it
+/// gave.
+async fn talk(
+    mut socket: UnixStream,
+    order: Arc<[u8]>,
+    judge: impl Fn(Vec<u8>) -> bool,
+) -> Option<Totals> {
+    message::write_order(&mut socket, &order).await.ok()?;
+    drop(order);
+    let mut totals = None;
+    let (mut since, mut asked) = (Instant::now(), 0);
+    // What ends the conversation has the next folder denied: the process gets no answer.
+    while let Ok(Some(told)) = message::read(&mut socket).await {
+        asked += 1;
+        if asked == IN_A_ROW {
+            sleep_until(since + PACE).await;
+            (since, asked) = (Instant::now(), 0);
+        }
+        match told {
+            Told::Enter(path) => {
+                let may = judge(path);
+                if message::answer(&mut socket, may).await.is_err() {
+                    break;
+                }
+            }
+            Told::Totals(account) => totals = Some(account),
+        }
+    }
+    totals
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io::Write as _, os::unix::net::UnixStream as StdUnixStream, thread};
+
+    use super::*;
+    use crate::{
+        policy::{Denial, DenialKind, access::FileFacts},
+        process::Uid,
+    };
+
+    fn attending(judge: JudgeFolder) -> (Attending, StdUnixStream) {
+        let (ours, theirs) = StdUnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let facts =
+            FileFacts { path: "/srv".into(), account: "app".into(), uid: Uid::ROOT, size: 7 };
+        let (socket, root) = (UnixStream::from_std(ours).unwrap(), Access::Write(facts));
+        let note = TransferNote::default();
+        (Attending::new(socket, (*b"order").into(), root, judge, note), theirs)
+    }
+
+    fn denial() -> Denial {
+        let (rules, text) = (Vec::new(), String::new());
+        Denial { kind: DenialKind::NoRule, rules, reason: text.clone(), hint: text }
+    }
+
+    /// Asks as a process does, and returns the answers.
+    fn ask(socket: &mut StdUnixStream, paths: &[&str]) -> Vec<bool> {
+        use std::io::Read as _;
+        let mut order = [0; 9];
+        socket.read_exact(&mut order).unwrap();
+        let answers = paths.iter().map(|path| {
+            let length = u32::try_from(path.len()).unwrap().to_le_bytes();
+            socket.write_all(&[&[1][..], &length, path.as_bytes()].concat()).unwrap();
+            let mut answer = [9];
+            socket.read_exact(&mut answer).unwrap();
+            answer == [1]
+        });
+        answers.collect()
+    }
+
+    #[tokio::test]
+    async fn each_folder_is_judged_by_its_path_with_the_action_and_account_of_the_root() {
+        let judge = |access: &Access| {
+            let file = access.file().unwrap();
+            assert!(matches!(access, Access::Write(_)) && file.account == "app");
+            assert_eq!(file.size, 0);
+            if file.path.ends_with("no") { Err(denial()) } else { Ok(()) }
+        };
+        let (mut attending, mut theirs) = attending(Box::new(judge));
+        let process = thread::spawn(move || ask(&mut theirs, &["/srv/a", "/srv/no", "/srv/b"]));
+        attending.step().await;
+        assert_eq!(process.join().unwrap(), [true, false, true]);
+        assert_eq!(attending.end().await, TransferNote::default().ended(1, None));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_process_that_asks_without_end_has_its_pace() {
+        let (mut attending, mut theirs) = attending(Box::new(|_: &Access| Ok(())));
+        let paths = vec!["/srv/a"; 3 * IN_A_ROW as usize];
+        let process = thread::spawn(move || ask(&mut theirs, &paths).len());
+        let before = Instant::now();
+        attending.step().await;
+        assert_eq!(process.join().unwrap(), 3 * IN_A_ROW as usize);
+        assert!(before.elapsed() >= 2 * PACE, "{:?}", before.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_process_that_says_nothing_keeps_the_job_for_a_second_at_most() {
+        let (attending, theirs) = attending(Box::new(|_: &Access| Ok(())));
+        let before = Instant::now();
+        assert_eq!(attending.end().await, TransferNote::default());
+        assert!(before.elapsed() >= ENDING);
+        drop(theirs);
+    }
+}
