@@ -98,6 +98,7 @@ pub(crate) const CRATES: [Layers; 7] = [
             "workers",
             "trust",
             "process",
+            "transfer",
             "policy",
             "audit",
             "config",
