@@ -83,7 +83,7 @@ impl Peer {
         Self { runtime, client, user: None, options: tree_options() }
     }
 
-    pub(crate) fn as_user(mut self, name: &str) -> Self {
+    pub(crate) fn for_user(mut self, name: &str) -> Self {
         self.user = Some(name.to_owned());
         self
     }

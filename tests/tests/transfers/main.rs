@@ -152,7 +152,7 @@ fn another_user_s_transfer_has_that_user_s_rights_and_makes_that_user_s_files() 
         for folder in [place.path(), &there] {
             fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).unwrap();
         }
-        let peer = Peer::of(&world).as_user("nobody");
+        let peer = Peer::of(&world).for_user("nobody");
         peer.push(&place.path().join("tree"), &there).complete();
         let owner = fs::symlink_metadata(there.join("tree/large")).unwrap().uid();
         assert_eq!(owner, 65534, "{way}");

@@ -122,10 +122,8 @@ unsafe fn descriptors(image: &Image) -> Step {
         call!(Stage::Descriptors, SYS_dup3, stdin, 0, 0)?;
         call!(Stage::Descriptors, SYS_dup3, stdout, 1, 0)?;
         call!(Stage::Descriptors, SYS_dup3, stderr, 2, 0)?;
-        let mut number = Handed::SOCKET;
-        for handed in &image.handed {
+        for (number, handed) in (Handed::SOCKET..).zip(&image.handed) {
             call!(Stage::Descriptors, SYS_dup3, *handed, number, 0)?;
-            number += 1;
         }
         for (first, last) in &image.closed {
             // A kernel before 5.9 does not know this call. All descriptors are marked to be closed
