@@ -35,8 +35,7 @@
 //! | --- | --- |
 //! | `transfer` | how a transfer is set up |
 //! | `send`, `receive` | the two ends |
-//! | `source`, `destination`, `resolve` | what is sent, and where it goes; from paths to both |
-//! | `pattern` | patterns in paths |
+//! | `source`, `destination`, `resolve` | what is sent, and where it goes; from paths to both, and patterns in paths |
 //! | `options`, `rules` | what a transfer is to do, and with which files |
 //! | `report`, `failure` | events, counts, errors |
 //! | `confine` | what a process that only transfers gives up |
@@ -61,7 +60,6 @@ mod limits;
 mod list;
 mod name;
 mod options;
-mod pattern;
 mod receive;
 mod report;
 mod resolve;
@@ -75,12 +73,11 @@ pub use confine::{Confinement, Reach, confine};
 pub use destination::{Destination, DestinationKind};
 pub use failure::{Failure, FailureKind, TransferError};
 pub use options::TransferOptions;
-pub use pattern::{is_pattern, matches};
 pub use report::{
     Counts, FileAction, FileEvent, FileKind, FileNotes, NoObserver, Observer, Progress, Summary,
     Withheld,
 };
-pub use resolve::Landing;
+pub use resolve::{Landing, is_pattern, matches};
 pub use rules::{FileRules, RuleError};
 pub use source::{SourceParts, TransferSource};
 pub use transfer::{Cancel, Transfer, TransferLimits, current_umask};

@@ -1,6 +1,8 @@
 //! From what was typed to descriptors: the sources and the destination of `cp`. Links in what was typed are followed;
 //! nothing below it is.
 
+mod pattern;
+
 use std::{
     ffi::OsStr,
     os::{
@@ -15,6 +17,8 @@ use rustix::{
     fs::{Mode, OFlags},
     io::Errno,
 };
+
+pub use pattern::{is_pattern, matches};
 
 use crate::{
     destination::Destination,

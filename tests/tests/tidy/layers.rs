@@ -43,7 +43,6 @@ pub(crate) const CRATES: [Layers; 7] = [
             "name",
             "beneath",
             "list",
-            "pattern",
             "destination",
             "source",
             "resolve",

@@ -28,6 +28,7 @@ const RULES: [Rule; 4] = [
             ("server/src/audit/journal.rs", "the journal may block"),
             ("server/src/daemon/upkeep.rs", "reading the server's own files blocks"),
             ("server/src/job/idempotency.rs", "syncs keys"),
+            ("server/src/job/transfer.rs", "its test asks while it answers"),
             ("server/src/process/look/message.rs", "its test writes while it reads"),
             ("server/src/process/reaper.rs", "reading /proc blocks"),
             ("server/src/process/tree/mark.rs", "reading an environment may never return"),
