@@ -95,6 +95,27 @@ fn a_grace_without_end_holds_no_client_whose_command_has_a_limit() {
 }
 
 #[test]
+fn a_flood_of_places_in_the_queue_is_told_once_a_second() {
+    let world = World::builder().prepare();
+    let server = RawServer::of(&world);
+    let client = world.exec(["true"]).option("-n").target(server.address().to_string()).spawn();
+    let mut peer = server.accept().unwrap();
+    peer.expect_frame("hello");
+    peer.expect_frame("start");
+    peer.send(&hello(10_000)).unwrap();
+    for position in 0..20_000 {
+        let queued = json!({"type": "queued", "ch": 1, "position": position});
+        peer.send(&frame(&queued, &[])).unwrap();
+    }
+    peer.send(&busy(&json!(1), None)).unwrap();
+    let done = client.wait();
+    done.assert_code(125).assert_says("full");
+    let said = done.stderr_text();
+    let told = said.lines().filter(|line| line.contains("waiting for its turn")).count();
+    assert!(told >= 1 && told as u64 <= 1 + done.elapsed.as_secs(), "{told}: {}", done.story());
+}
+
+#[test]
 fn a_busy_server_that_says_to_come_again_at_once_is_asked_ever_more_slowly() {
     let world = World::builder().prepare();
     let server = RawServer::of(&world);

@@ -14,11 +14,7 @@ use crate::{
     child::Child,
     client::Client,
     fleet::{FleetEvent, control::Control, rules::Stop},
-    link::{
-        connection::until,
-        feed::Chunk,
-        progress::{Notice, Started},
-    },
+    link::{connection::until, feed::Chunk, notices::Notice, progress::Started},
     report::Report,
     stream::ChildOutput,
 };

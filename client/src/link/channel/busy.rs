@@ -11,7 +11,7 @@ use super::{
     overdue::Overdue,
     state::{Job, Lost, StartSent, State},
 };
-use crate::link::{backoff, order::Purpose, progress::Notice};
+use crate::link::{backoff, notices::Notice, order::Purpose};
 
 impl Channel {
     /// Rests until the host wants to be asked again, as far as it is believed. Returns false when it is not to

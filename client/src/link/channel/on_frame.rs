@@ -14,10 +14,7 @@ use super::{
     state::{Job, Named, StartSent, State},
 };
 use crate::link::{
-    connection::Connection,
-    input::Senders,
-    order::Purpose,
-    progress::{Notice, Started},
+    connection::Connection, input::Senders, notices::Notice, order::Purpose, progress::Started,
 };
 
 impl Channel {
