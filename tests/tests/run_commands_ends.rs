@@ -3,12 +3,14 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use rcmd_tests::client::ClientCommand;
 use rcmd_tests::many::commands::{self, parsed, results};
+use rcmd_tests::pki::{Authority, Leaf};
 use rcmd_tests::pty::Terminal;
 use rcmd_tests::sink::Sink;
-use rcmd_tests::{Finished, RunningClient, World, binaries, eventually, proc};
+use rcmd_tests::{Finished, Proxy, RunningClient, World, binaries, eventually, proc};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -24,6 +26,47 @@ fn each(done: &Finished, name: &str) -> Vec<Value> {
 
 fn next(client: &mut RunningClient) -> Value {
     parsed(&client.read_line())
+}
+
+/// A client whose certificate this server's authority has not signed, which the server says only after it has taken
+/// the connection.
+fn stranger(world: &World) -> Proxy {
+    let stranger = Authority::new("another authority").issue(&Leaf::client("alice"));
+    stranger.write(&world.client_dir().join("client"));
+    Proxy::to(world.address())
+}
+
+#[test]
+fn a_host_that_refuses_this_client_is_not_dialled_for_each_line() {
+    let world = World::start();
+    let refusing = stranger(&world);
+    let done = lines(&world, &["true"; 50]).target(refusing.target()).run();
+    done.assert_code(125);
+    assert_eq!(each(&done, "outcome"), ["not_started"; 50]);
+    assert!(each(&done, "error").iter().all(|error| error["kind"] == "tls"), "{}", done.story());
+    // A line that was sent before the refusal was heard of may have had its connection made anew.
+    assert!(refusing.connections() <= 2, "{}: {}", refusing.connections(), done.story());
+}
+
+#[test]
+fn for_a_line_that_comes_later_a_host_that_refused_is_dialled_again() {
+    let world = World::start();
+    let refusing = stranger(&world);
+    let client = world.client().options(["--commands", "-"]).target(refusing.target());
+    let (mut client, began) = (client.stdin_pipe().stdout(Sink::Pipe).spawn(), Instant::now());
+    client.write_stdin("true\n".repeat(50).as_bytes());
+    for _ in 0..50 {
+        assert_eq!(next(&mut client)["error"]["kind"], "tls");
+    }
+    let first = refusing.connections();
+    assert!(first <= 2 + began.elapsed().as_secs(), "{first}");
+    eventually("it is dialled again", || {
+        client.write_stdin(b"true\n");
+        assert_eq!(next(&mut client)["error"]["kind"], "tls");
+        refusing.connections() > first
+    });
+    drop(client.stdin.take());
+    client.wait().assert_code(125);
 }
 
 #[test]

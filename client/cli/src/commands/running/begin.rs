@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rcmd_client::{Client, ErrorKind, WireError};
 use tokio::time::Instant;
 
-use super::{CommandsRun, Finished, Scope};
+use super::{CommandsRun, Finished};
 use crate::commands::dispatch::{HostId, Move, Turn};
 use crate::commands::one::{self, Done};
 use crate::session::not_started;
@@ -41,9 +41,8 @@ impl CommandsRun<'_> {
         if let Some(failure) = self.refusals.of(id, Instant::now()) {
             return self.dispatch.connected(id, Err(failure));
         }
-        let Scope::Many { config, .. } = &self.scope else { return };
         let Some(host) = self.dispatch.target(id) else { return };
-        let (config, target) = (config.clone(), host.target.clone());
+        let (config, target) = (self.scope.config().clone(), host.target.clone());
         self.progress.forget(&host.name);
         let task = self.tasks.spawn(async move {
             let connected = Client::connect(&config, &target).await;

@@ -74,7 +74,7 @@ impl CommandsRun<'_> {
         let ends_early = abort.is_some() || reader_gone;
         let (is_many, patient) = (scope.is_many(), !gives_up && !interruption.is_impatient());
         let host = match &scope {
-            Scope::One { host } => Some(&**host),
+            Scope::One { host, .. } => Some(&**host),
             Scope::Many { .. } => None,
         };
         let telling = progress.finish(&tally, host, lines, last);
