@@ -1,7 +1,7 @@
 //! How `run --commands` on one host ends, and what people see of it.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -164,21 +164,30 @@ fn at_a_terminal_results_are_text_and_as_json_when_asked_for() {
     assert_eq!((&first["line"], &first["stdout"]), (&Value::from(1), &Value::from("one\n")));
 }
 
-#[test]
-fn at_a_terminal_a_line_says_how_far_it_is() {
-    let world = World::start();
+/// What `--commands` shows at a terminal of this kind, when its results go elsewhere.
+fn told_at_a_terminal(world: &World, kind: &str) -> String {
     let file = world.scratch("commands");
-    let mut commands = fs::File::create(&file).unwrap();
-    commands.write_all(b"true\nfalse\ntrue\n").unwrap();
+    fs::write(&file, "true\nfalse\ntrue\n").unwrap();
     let mut terminal = Terminal::open();
-    let mut client = Command::new(&binaries().client);
-    client.arg("--dir").arg(world.dir()).arg("--commands").arg(&file).arg(world.target());
-    client.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(terminal.side());
-    let output = client.spawn().unwrap().wait_with_output().unwrap();
+    let mut command = Command::new(&binaries().client);
+    command.arg("--dir").arg(world.dir()).arg("--commands").arg(&file).arg(world.target());
+    command.env("TERM", kind).stdin(Stdio::null()).stdout(Stdio::piped());
+    let client = command.stderr(terminal.side()).spawn().unwrap();
+    drop(command);
+    let output = client.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(String::from_utf8(output.stdout).unwrap().lines().count(), 3);
-    let mut shown = [0; 4096];
-    let count = terminal.keyboard.read(&mut shown).unwrap();
-    let shown = String::from_utf8_lossy(&shown[..count]).into_owned();
-    assert!(shown.contains("rcmd: 3/3 done, 1 failed"), "{shown:?}");
+    let (mut shown, mut block) = (Vec::new(), [0; 4096]);
+    while let Ok(count @ 1..) = terminal.keyboard.read(&mut block) {
+        shown.extend_from_slice(&block[..count]);
+    }
+    String::from_utf8(shown).unwrap()
+}
+
+#[test]
+fn at_a_terminal_a_line_says_how_far_it_is_and_at_a_dumb_one_the_last_alone() {
+    let world = World::start();
+    let shown = told_at_a_terminal(&world, "xterm");
+    assert!(shown.ends_with("\r\u{1b}[Krcmd: 3/3 done, 1 failed\r\n"), "{shown:?}");
+    assert_eq!(told_at_a_terminal(&world, "dumb"), "rcmd: 3/3 done, 1 failed\r\n");
 }
