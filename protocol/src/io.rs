@@ -27,7 +27,7 @@ mod turns;
 mod writer;
 
 pub use reader::{Holder, Reader};
-pub use turns::{Turn, Turns};
+pub use turns::{ReaderGroup, ReaderPart};
 pub use writer::Writer;
 
 /// The reason why a connection ended.
