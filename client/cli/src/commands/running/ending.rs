@@ -147,8 +147,8 @@ impl CommandsRun<'_> {
         }
         while let Some(next) = self.dispatch.next() {
             match next {
-                Move::Fail(turn, failure) => {
-                    let host = self.dispatch.target(turn.host).map(|host| &*host.name);
+                Move::Fail(line, failure) => {
+                    let host = self.dispatch.target(line.host).map(|host| &*host.name);
                     account.add(&not_started(host.unwrap_or_default(), failure));
                 }
                 Move::Leave(id, client) => {
