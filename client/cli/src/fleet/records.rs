@@ -11,7 +11,7 @@
 //! | `read` | lines to what is known of a run |
 //! | `line` | the lines |
 //! | `result` | results as lines have them |
-//! | `category` | which kind of end a target has had |
+//! | `category` | how far a target is |
 //! | `id` | names of runs |
 //!
 //! # Durability
@@ -41,7 +41,7 @@ mod line;
 mod read;
 mod result;
 
-pub(crate) use category::Category;
+pub(crate) use category::Stage;
 use folder::Folder;
 pub(crate) use id::RunId;
 pub(crate) use line::Bytes;
