@@ -79,7 +79,8 @@ fn subcommands(help: &str) -> Vec<String> {
 #[test]
 fn each_short_help_fits_a_screen_of_eighty_columns() {
     // The client lists no subcommands: its first word is a host.
-    let own = ["run", "doctor", "enroll", "hosts", "runs", "completions", "man"];
+    let own =
+        ["run", "cp", "ls", "edit", "doctor", "enroll", "hosts", "runs", "completions", "man"];
     for (program, has, own) in [
         ("rcmd-client", &["--dry-run"][..], &own[..]),
         ("rcmd-server", &["completions", "man"], &[]),
@@ -234,6 +235,8 @@ fn bash_completes_subcommands_and_their_options() {
         ("rcmd-client", &["--dir", "d", "run", "--comm"], "--commands", "--json"),
         ("rcmd-client", &["--dir", "=", "d", "doc"], "doctor", "run"),
         ("rcmd-client", &["completions", "b"], "bash", "zsh"),
+        ("rcmd-client", &["cp", "--de"], "--delete", "--timeout"),
+        ("rcmd-client", &["cp", "-r", "/etc/host"], "/etc/hosts", "run"),
         ("rcmd-server", &["sta"], "status", "audit"),
         ("rcmd-server", &["status", "--"], "--dir", "--listen"),
         ("rcmd-certs", &["iss"], "issue", "list"),

@@ -13,28 +13,34 @@ use rcmd_certs::secret::Confidential;
 use rcmd_protocol::outcome::{ErrorKind, WireError};
 
 use crate::arguments::commands::CommandsOptions;
+use crate::arguments::copy::CopyArguments;
 use crate::arguments::fleet::FleetOptions;
 use crate::arguments::hosts::HostsArguments;
+use crate::arguments::listing::{EditArguments, ListArguments};
 use crate::arguments::runs::RunsArguments;
 use crate::arguments::sets::SetOptions;
 
 pub(crate) mod commands;
 pub(crate) mod completions;
+pub(crate) mod copy;
 pub(crate) mod duration;
 pub(crate) mod elsewhere;
 pub(crate) mod fleet;
 pub(crate) mod hosts;
+pub(crate) mod listing;
+pub(crate) mod places;
 pub(crate) mod runs;
 pub(crate) mod sets;
 pub(crate) mod words;
 
 /// The subcommands.
-const SUBCOMMANDS: [&str; 7] = ["run", "doctor", "enroll", "hosts", "runs", "completions", "man"];
+const SUBCOMMANDS: [&str; 10] =
+    ["run", "cp", "ls", "edit", "doctor", "enroll", "hosts", "runs", "completions", "man"];
 /// Names of later subcommands. They are hosts only after `run`.
-const RESERVED: [&str; 6] = ["cp", "ls", "edit", "ssh", "shell", "job"];
+const RESERVED: [&str; 3] = ["ssh", "shell", "job"];
 
 const USAGE: &str = "rcmd-client [OPTIONS] HOST COMMAND...
-       rcmd-client run|doctor|enroll|hosts|runs|completions|man ...";
+       rcmd-client run|cp|ls|edit|doctor|enroll|hosts|runs|completions|man ...";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -56,6 +62,9 @@ Commands:
   run --commands FILE HOSTS  run every line of FILE on each host, over one
                              connection to each
   run --resume ID            continue an interrupted run over many hosts
+  cp SRC... DST              copy files to HOST:PATH or from it
+  ls HOST:PATH               list files
+  edit HOST:PATH             edit a file with $VISUAL or $EDITOR
   doctor HOST                test every step of a connection; for the step that
                              fails, say what to do
   enroll                     get a certificate with a token; --renew renews it
@@ -316,6 +325,9 @@ pub(crate) struct ManArguments {
 #[derive(Debug)]
 pub(crate) enum Request {
     Run(Box<RunArguments>),
+    Copy(Box<CopyArguments>),
+    List(ListArguments),
+    Edit(EditArguments),
     Doctor(DoctorArguments),
     Enroll(EnrollArguments),
     Hosts(HostsArguments),
@@ -361,6 +373,9 @@ impl Request {
         let again = || before.iter().chain(rest);
         Ok(match name {
             Some("run") => Self::Run(Box::new(parse_run(again())?)),
+            Some("cp") => Self::Copy(Box::new(CopyArguments::read(again())?)),
+            Some("ls") => Self::List(ListArguments::read(again())?),
+            Some("edit") => Self::Edit(EditArguments::read(again())?),
             Some("doctor") => Self::Doctor(DoctorArguments::try_parse_from(again())?),
             Some("enroll") => Self::Enroll(EnrollArguments::try_parse_from(again())?),
             Some("hosts") => Self::Hosts(parse_hosts(again())?),
@@ -413,6 +428,9 @@ pub(crate) fn tree() -> clap::Command {
     RunArguments::command()
         .disable_help_subcommand(true)
         .subcommand(under(run_command(), "run"))
+        .subcommand(under(copy::command(), "cp"))
+        .subcommand(under(listing::list_command(), "ls"))
+        .subcommand(under(listing::edit_command(), "edit"))
         .subcommand(under(DoctorArguments::command(), "doctor"))
         .subcommand(under(EnrollArguments::command(), "enroll"))
         .subcommand(under(hosts_command(), "hosts"))

@@ -37,6 +37,7 @@ mod whole_input;
 
 use account::Account;
 use assignment::Assignment;
+pub(crate) use display::stems;
 use display::{Display, DisplayForm, DisplaySettings, Format};
 use fanout::AtOnce;
 use runner::Runner;

@@ -6,12 +6,13 @@
 //! | `settings` | options, environment and client.toml together |
 //! | `session` | the runtime, connecting and closing |
 //! | `run`, `doctor`, `enroll`, `hosts` | the subcommands |
+//! | `files` | `cp`, `ls` and `edit`: files to hosts and from them |
 //! | `commands` | `run --commands`, on one host or many |
 //! | `fleet` | one command on many hosts |
 //! | `parsers` | the readers of local files, for the fuzz targets alone |
 //! | `input` | standard input, read by a thread |
 //! | `output` | standard output and standard error, written by threads; the forms of output |
-//! | `signals`, `interrupts`, `notices` | signals and notices while commands run |
+//! | `signals`, `notices` | signals and notices while commands run |
 //! | `text` | messages to people |
 //! | `terminal` | job control, and whether text is coloured |
 //! | `status` | exit statuses |
@@ -28,10 +29,10 @@ mod arguments;
 mod commands;
 mod doctor;
 mod enroll;
+mod files;
 mod fleet;
 mod hosts;
 mod input;
-mod interrupts;
 mod notices;
 mod output;
 #[doc(hidden)]
@@ -46,7 +47,9 @@ mod text;
 
 use arguments::{ManArguments, Refused, Request};
 use settings::commands::CommandsOverHosts;
+use settings::copy::CopyRun;
 use settings::fleet::FleetRun;
+use settings::listing::{Edit, Listing};
 use settings::{Run, Work};
 
 /// Carries out a command line, whose first word is the name of the program, and returns the exit status.
@@ -62,6 +65,9 @@ pub fn carry_out(typed: Vec<OsString>) -> u8 {
             Work::One(words) => run::run(&run, words),
             Work::Many(many) => commands::run(&run, many),
         }),
+        Ok(Request::Copy(typed)) => CopyRun::resolve(*typed).and_then(files::copy),
+        Ok(Request::List(typed)) => Listing::resolve(typed).and_then(|list| files::list(&list)),
+        Ok(Request::Edit(typed)) => Edit::resolve(typed).and_then(|edit| files::edit(&edit)),
         Ok(Request::Doctor(doctor)) => doctor::doctor(doctor),
         Ok(Request::Enroll(typed)) => enroll::enroll(&typed),
         Ok(Request::Hosts(typed)) => hosts::hosts(&typed),
@@ -114,7 +120,9 @@ mod tests {
         let script = String::from_utf8(script).unwrap();
         let dir = tempfile::tempdir().unwrap();
         print_man(&ManArguments { out: Some(dir.path().to_owned()) }).unwrap();
-        for command in ["run", "doctor", "enroll", "hosts", "runs", "completions", "man"] {
+        for command in
+            ["run", "cp", "ls", "edit", "doctor", "enroll", "hosts", "runs", "completions", "man"]
+        {
             assert!(script.contains(command), "{command}");
             assert!(dir.path().join(format!("rcmd-client-{command}.1")).exists(), "{command}");
         }

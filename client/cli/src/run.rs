@@ -12,11 +12,11 @@ use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use crate::arguments::words::CommandSpec;
-use crate::interrupts::Interrupts;
 use crate::output::sink::Place;
 use crate::output::writer::OutputWriter;
 use crate::settings::{Run, Verbosity};
 use crate::signals::LAST_OUTPUT;
+use crate::signals::interrupts::Interrupts;
 use crate::{session, text};
 
 mod attend;

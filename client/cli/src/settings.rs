@@ -23,8 +23,10 @@ use crate::settings::file::File;
 use crate::text::{self, Tone};
 
 pub(crate) mod commands;
+pub(crate) mod copy;
 mod file;
 pub(crate) mod fleet;
+pub(crate) mod listing;
 pub(crate) mod sets;
 
 /// The default time limit for connecting to a host.

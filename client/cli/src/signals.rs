@@ -12,6 +12,8 @@ use rustix::process::{getpid, kill_process};
 use tokio::signal::unix::{self, SignalKind};
 use tokio::time::{Instant, sleep, sleep_until};
 
+pub(crate) mod interrupts;
+
 /// The time from TERM or HUP to the kill.
 pub(crate) const PATIENCE: Duration = Child::PATIENCE;
 /// The time from the kill to giving up on the report of the end.

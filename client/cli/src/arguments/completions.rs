@@ -69,6 +69,7 @@ function __fish_rcmd_client_using_subcommand
     test (count $argv) -eq 0
 end
 complete -c rcmd-client -f
+complete -c rcmd-client -n '__fish_rcmd_client_using_subcommand cp' -F
 ";
 
 /// The part of the script for bash that does not depend on the options.
@@ -117,6 +118,8 @@ const BASH: &str = r#"_rcmd_client() {
         mapfile -t COMPREPLY < <(compgen -W "$flags $valued" -- "$cur")
     elif [[ -z $sub ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$subcommands" -- "$cur")
+    elif [[ $sub == cp ]]; then
+        mapfile -t COMPREPLY < <(compgen -f -- "$cur")
     else
         mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
     fi

@@ -113,8 +113,9 @@ pub(crate) fn no_host(typed: &str) -> String {
             "Use the host's name, or an address without a zone; `rcmd-client doctor HOST` tests it."
         }
         _ if typed.contains(":/") || typed.contains(":~") => {
-            "This version copies no files: `rcmd-client HOST cat FILE` reads one, `rsync -e rcmd-client` \
-             copies many."
+            return format!(
+                "To copy files: `rcmd-client cp {typed} .`, or `rcmd-client cp FILE {typed}`."
+            );
         }
         _ => "Write options before the host, and the command after it.",
     };

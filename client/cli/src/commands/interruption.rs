@@ -7,7 +7,7 @@ use rcmd_client::{Signal, WireError};
 use tokio::time::{Instant, timeout};
 
 use crate::fleet::escalation::{Escalation, LAST_ENDS, Step};
-use crate::interrupts::{Interrupt, Interrupts, until};
+use crate::signals::interrupts::{Interrupt, Interrupts, until};
 use crate::signals::{self, Action, Caught, LAST_OUTPUT, Signals};
 
 /// A thing to be done about the run.

@@ -12,9 +12,9 @@ use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use crate::interrupts::until;
 use crate::output::json::unfinished;
 use crate::session::not_started;
+use crate::signals::interrupts::until;
 
 /// A command that ended.
 #[derive(Debug)]

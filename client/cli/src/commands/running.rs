@@ -23,7 +23,6 @@ use super::tally::Tally;
 use super::whose::{Hosts, Whose};
 use crate::arguments::commands::Commands;
 use crate::arguments::fleet::Summary;
-use crate::interrupts::until;
 use crate::notices::SignalNotices;
 use crate::output::Form;
 use crate::output::piece::Piece;
@@ -31,6 +30,7 @@ use crate::output::render;
 use crate::output::sink::{self, Feed, Place, Written};
 use crate::session::not_started;
 use crate::settings::Verbosity;
+use crate::signals::interrupts::until;
 
 mod begin;
 mod ending;

@@ -52,6 +52,7 @@ mod store;
 mod tests;
 mod worker;
 
+pub(crate) use outdir::stems;
 pub(crate) use place::Place;
 pub(crate) use records::Format;
 pub(crate) use settings::{DisplayForm, DisplaySettings};

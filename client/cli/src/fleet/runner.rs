@@ -15,8 +15,8 @@ use super::account::{Account, Stopped};
 use super::assignment::{Assignment, Maker, Task};
 use super::display::{Display, Place, Shown, Standing};
 use super::escalation::{Escalation, LAST_ENDS, Step};
-use crate::interrupts::until;
 use crate::output::sink;
+use crate::signals::interrupts::until;
 use crate::signals::{self, Caught, Signals};
 
 mod ending;

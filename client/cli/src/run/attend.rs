@@ -11,13 +11,13 @@ use tokio::time::Instant;
 
 use super::ended::{Cause, Ended, LocalFailure, unwritten};
 use crate::input;
-use crate::interrupts::{Interrupt, Interrupts, until};
 use crate::notices::{LinkNotices, SignalNotices};
 use crate::output::piece::Piece;
 use crate::output::sink::{Feed, Place};
 use crate::output::writer::OutputWriter;
 use crate::session::not_started;
 use crate::settings::{Run, Verbosity};
+use crate::signals::interrupts::{Interrupt, Interrupts, until};
 use crate::signals::{self, Action};
 
 /// A running command and what is known about it so far.

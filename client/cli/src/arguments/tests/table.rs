@@ -132,7 +132,7 @@ fn hosts_of_other_programs_are_refused_with_what_to_write() {
         ("https://web1:7263/", "`rcmd-client web1:7263 COMMAND...`"),
         ("fe80::1%eth0", "a zone, such as %eth0, is not supported"),
         ("[fe80::1%2]:7263", "a zone, such as %eth0, is not supported"),
-        ("web1:/etc/passwd", "copies no files"),
+        ("web1:/etc/passwd", "`rcmd-client cp web1:/etc/passwd .`"),
         ("::1:7263:x", ""),
         ("[::1", "the bracket is not closed"),
         ("web 1", "not a host name"),

@@ -23,6 +23,8 @@ use super::results::Results;
 
 mod names;
 
+pub(crate) use names::stems;
+
 /// The file with the result of each host.
 const RESULTS: &str = "results.jsonl";
 
@@ -76,7 +78,7 @@ impl Outdir {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder =
             openat(CWD, path, flags, Mode::empty()).map_err(|error| failed(path, error.into()))?;
-        let stems = names::stems(targets.iter().map(|target| &*target.name));
+        let stems = stems(targets.iter().map(|target| &*target.name));
         let make =
             |name: &str| make(&folder, name).map_err(|error| failed(&path.join(name), error));
         let mut made = Vec::with_capacity(stems.len());

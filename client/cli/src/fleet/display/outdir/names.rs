@@ -13,7 +13,7 @@ const DIGITS: usize = 16;
 ///
 /// A slash becomes `_`. Names that would be called the same, and those that are too long, get a digest of
 /// the whole name.
-pub(super) fn stems<'a>(hosts: impl Iterator<Item = &'a str>) -> Vec<String> {
+pub(crate) fn stems<'a>(hosts: impl Iterator<Item = &'a str>) -> Vec<String> {
     let hosts: Vec<_> = hosts.collect();
     let plain: Vec<_> = hosts.iter().map(|host| host.replace('/', "_")).collect();
     let mut uses = HashMap::new();

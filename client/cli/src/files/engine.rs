@@ -1,0 +1,84 @@
+//! The thread that transfers with one host.
+
+use std::io;
+use std::thread;
+
+use bytes::Bytes;
+use rcmd_transfer::{Cancel, Transfer, TransferOptions, current_umask};
+use tokio::sync::{mpsc, oneshot};
+
+use super::local::{LocalPlace, Sources};
+use super::pipe::{self, PipeReader, PipeWriter};
+use super::verdict::EngineEnd;
+use super::watcher::Watcher;
+
+/// This end's part of a transfer.
+#[derive(Clone, Debug)]
+pub(super) enum Part {
+    Sends(Sources),
+    Receives(LocalPlace),
+}
+
+/// An engine that runs.
+pub(super) struct Engine {
+    pub(super) from_host: mpsc::Sender<Bytes>,
+    pub(super) to_host: mpsc::Receiver<Bytes>,
+    pub(super) cancel: Cancel,
+    /// It fails if the thread is gone without an end.
+    pub(super) end: oneshot::Receiver<EngineEnd>,
+}
+
+impl Engine {
+    /// Starts an engine.
+    ///
+    /// # Errors
+    /// The system has no thread left.
+    pub(super) fn start(
+        part: Part,
+        options: TransferOptions,
+        watcher: Watcher,
+    ) -> io::Result<Self> {
+        let (from_host, reader) = pipe::from_host();
+        let (writer, to_host) = pipe::to_host();
+        let (ended, end) = oneshot::channel();
+        let cancel = Cancel::default();
+        let transfer = Transfer::with_options(options).cancelled_by(&cancel);
+        thread::Builder::new().name("transfer".to_owned()).spawn(move || {
+            // Nobody waits for it any more if the user has given up.
+            let _ = ended.send(run(part, transfer, reader, writer, watcher));
+        })?;
+        Ok(Self { from_host, to_host, cancel, end })
+    }
+}
+
+fn run(
+    part: Part,
+    transfer: Transfer,
+    reader: PipeReader,
+    writer: PipeWriter,
+    mut watcher: Watcher,
+) -> EngineEnd {
+    match part {
+        Part::Sends(sources) => {
+            let found = sources.found;
+            let transfer = transfer.send(reader, writer, found, &mut watcher);
+            EngineEnd { transfer, output: None }
+        }
+        Part::Receives(place) => match place.open() {
+            Err(failure) => EngineEnd { transfer: Err(failure.into()), output: None },
+            Ok(open) => {
+                let transfer = transfer.umask(current_umask());
+                let destination = open.destination.clone();
+                let transfer = transfer.receive(reader, writer, destination, &mut watcher);
+                let output = match &transfer {
+                    Ok(_) => open.finish().err(),
+                    Err(_) => None,
+                };
+                EngineEnd { transfer, output }
+            }
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,156 @@
+//! The engine of one host, with another engine in the host's place.
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use rcmd_transfer::{
+    Destination, FailureKind, Landing, NoObserver, Summary, TransferError, TransferSource,
+};
+use rustix::fs::CWD;
+
+use super::*;
+use crate::arguments::places::LocalTarget;
+use crate::files::asked::Asked;
+use crate::files::shown::{Shown, ShownFile};
+
+fn bytes(path: &Path) -> Vec<u8> {
+    path.as_os_str().as_bytes().to_vec()
+}
+
+fn options() -> TransferOptions {
+    TransferOptions { recursive: true, preserve: true, ..TransferOptions::default() }
+}
+
+/// What a transfer has told of files.
+fn told(mut shown: mpsc::Receiver<Shown>) -> Vec<ShownFile> {
+    let mut files = Vec::new();
+    while let Some(shown) = shown.blocking_recv() {
+        if let Shown::File { file, .. } = shown {
+            files.push(*file);
+        }
+    }
+    files
+}
+
+/// Runs a part against a host, which has the streams of the other end.
+fn run_with<T>(
+    part: Part,
+    asked: Asked,
+    host: impl FnOnce(PipeReader, PipeWriter) -> T,
+) -> (EngineEnd, T, Vec<ShownFile>) {
+    let (feed, shown) = mpsc::channel(1_000);
+    let watcher = Watcher { host: 0, feed, tally: Arc::default(), asked, shows_all: true };
+    let engine = Engine::start(part, options(), watcher).unwrap();
+    let ended = host(PipeReader::new(engine.to_host), PipeWriter::new(engine.from_host));
+    let end = engine.end.blocking_recv().unwrap();
+    (end, ended, told(shown))
+}
+
+/// A host that sends these, each under a name of its choice.
+fn sends(
+    sources: &[(&Path, &str)],
+) -> impl FnOnce(PipeReader, PipeWriter) -> Result<Summary, TransferError> {
+    let sources: Vec<_> = sources
+        .iter()
+        .map(|(path, name)| {
+            TransferSource::at(CWD, &bytes(path), true).unwrap().under(name.as_bytes()).unwrap()
+        })
+        .collect();
+    move |reader, writer| {
+        Transfer::with_peers_options().send(reader, writer, sources, &mut NoObserver)
+    }
+}
+
+fn fetch(to: &Path, paths: &[&str], has_several: bool) -> (Part, Asked) {
+    let landing = Landing { is_itself: false, has_several };
+    let place = LocalPlace::new(LocalTarget::Path(bytes(to)), landing, None, false);
+    let paths: Vec<_> = paths.iter().map(|path| path.as_bytes().to_vec()).collect();
+    (Part::Receives(place), Asked::of(&paths, false))
+}
+
+#[test]
+fn what_is_sent_arrives_and_each_file_is_told_of() {
+    let place = tempfile::tempdir().unwrap();
+    let (from, to) = (place.path().join("s"), place.path().join("d"));
+    fs::create_dir_all(from.join("sub")).unwrap();
+    fs::write(from.join("sub/a"), vec![b'x'; 700_000]).unwrap();
+    fs::write(from.join("b"), b"").unwrap();
+    let mut sources = Sources::default();
+    sources.found.push(TransferSource::at(CWD, &bytes(&from), true).unwrap());
+    let (end, host, told) = run_with(Part::Sends(sources), Asked::Any, |reader, writer| {
+        let destination = Destination::at(CWD, &bytes(&to), Landing::default()).unwrap();
+        Transfer::with_peers_options().receive(reader, writer, destination, &mut NoObserver)
+    });
+    let summary = end.transfer.unwrap();
+    assert_eq!(summary, host.unwrap());
+    assert_eq!((summary.counts.sent, summary.counts.bytes, told.len()), (2, 700_000, 4));
+    assert_eq!(fs::read(to.join("sub/a")).unwrap().len(), 700_000);
+}
+
+#[test]
+fn a_host_that_answers_a_pattern_with_other_names_writes_none_of_them() {
+    let place = tempfile::tempdir().unwrap();
+    let path = |name: &str| place.path().join(name);
+    fs::create_dir(path("d")).unwrap();
+    fs::create_dir(path("tree")).unwrap();
+    fs::write(path("evil"), b"evil").unwrap();
+    let (part, asked) = fetch(&path("d"), &["/srv/*.txt"], true);
+    let (evil, tree) = (path("evil"), path("tree"));
+    let lies = [
+        (&*evil, ".bashrc"),
+        (&*evil, "a.txt"),
+        (&*evil, ".x.txt"),
+        (&*tree, "bin"),
+        (&*evil, "a.txt.sh"),
+    ];
+    let (end, host, told) = run_with(part, asked, sends(&lies));
+    let summary = end.transfer.unwrap();
+    assert_eq!(summary, host.unwrap());
+    assert_eq!((summary.counts.sent, summary.counts.failed), (1, 4));
+    let kinds = told.iter().filter_map(|file| file.failure.as_ref()).map(|failure| failure.kind);
+    assert_eq!(kinds.collect::<Vec<_>>(), [FailureKind::UnsafePath; 4]);
+    let names: Vec<_> =
+        fs::read_dir(path("d")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["a.txt"]);
+}
+
+#[test]
+fn a_host_that_is_asked_for_one_file_gives_that_or_nothing() {
+    let place = tempfile::tempdir().unwrap();
+    let path = |name: &str| place.path().join(name);
+    fs::write(path("evil"), b"evil").unwrap();
+    fs::write(path("kept"), b"kept before").unwrap();
+    let evil = path("evil");
+    // A second file for one place, and one of another name.
+    for (name, sent) in [("b", 0), ("a", 1)] {
+        let (part, asked) = fetch(&path("kept"), &["/srv/a"], false);
+        let (end, _, told) = run_with(part, asked, sends(&[(&evil, name), (&evil, name)]));
+        let counts = end.transfer.unwrap().counts;
+        assert_eq!((counts.sent, counts.failed), (sent, 2 - sent), "{told:?}");
+    }
+    assert_eq!(fs::read(path("kept")).unwrap(), b"evil");
+}
+
+#[test]
+fn a_place_that_cannot_be_is_told_and_nothing_is_made() {
+    let place = tempfile::tempdir().unwrap();
+    let missing = place.path().join("no/such");
+    let (part, asked) = fetch(&missing, &["/srv/a"], false);
+    let (end, (), told) = run_with(part, asked, |reader, writer| drop((reader, writer)));
+    let failed = matches!(
+        end.transfer,
+        Err(TransferError::Local(failure)) if failure.kind == FailureKind::NoSuchFile
+    );
+    assert!(failed && told.is_empty());
+    assert!(!place.path().join("no").exists());
+}
+
+#[test]
+fn a_host_that_is_gone_ends_the_engine() {
+    let place = tempfile::tempdir().unwrap();
+    let (part, asked) = fetch(place.path(), &["/srv/a"], false);
+    let (end, (), _) = run_with(part, asked, |reader, writer| drop((reader, writer)));
+    assert!(matches!(end.transfer, Err(TransferError::Lost(_))), "{:?}", end.transfer);
+}

@@ -1,0 +1,152 @@
+//! Bounded pipes between the engine, which blocks on a thread of its own, and a host's streams.
+
+use std::io::{self, Read, Write};
+
+use bytes::{Buf as _, Bytes};
+use rcmd_client::{ChildStdin, ChildStdout};
+use rcmd_protocol::limits::CHUNK;
+use tokio::sync::mpsc;
+
+/// The pieces that wait in a pipe. Few: the credit of the stream has room for more, and no longer counts these.
+const WAITING: usize = 4;
+
+/// The bytes that a host may still write when the engine has ended, so that the end of its output can be verified.
+const AFTER_THE_END: u64 = 1024 * 1024;
+
+/// The engine's end of what a host writes.
+#[derive(Debug)]
+pub(super) struct PipeReader {
+    pieces: mpsc::Receiver<Bytes>,
+    rest: Bytes,
+}
+
+impl PipeReader {
+    pub(super) fn new(pieces: mpsc::Receiver<Bytes>) -> Self {
+        Self { pieces, rest: Bytes::new() }
+    }
+}
+
+impl Read for PipeReader {
+    /// Reads what has come, and waits for it. The end is that of the host's output, or of the link.
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        while self.rest.is_empty() {
+            match self.pieces.blocking_recv() {
+                Some(piece) => self.rest = piece,
+                None => return Ok(0),
+            }
+        }
+        let count = self.rest.len().min(into.len());
+        let (from, to) = (self.rest.get(..count), into.get_mut(..count));
+        if let (Some(from), Some(to)) = (from, to) {
+            to.copy_from_slice(from);
+        }
+        self.rest.advance(count);
+        Ok(count)
+    }
+}
+
+/// The engine's end of what a host reads.
+#[derive(Debug)]
+pub(super) struct PipeWriter {
+    pieces: mpsc::Sender<Bytes>,
+}
+
+impl PipeWriter {
+    pub(super) fn new(pieces: mpsc::Sender<Bytes>) -> Self {
+        Self { pieces }
+    }
+}
+
+impl Write for PipeWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let piece = bytes.get(..bytes.len().min(CHUNK)).unwrap_or_default();
+        if piece.is_empty() {
+            return Ok(0);
+        }
+        let sent = self.pieces.blocking_send(Bytes::copy_from_slice(piece));
+        sent.map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
+        Ok(piece.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Returns both ends of what a host writes.
+pub(super) fn from_host() -> (mpsc::Sender<Bytes>, PipeReader) {
+    let (sender, pieces) = mpsc::channel(WAITING);
+    (sender, PipeReader::new(pieces))
+}
+
+/// Returns both ends of what a host reads.
+pub(super) fn to_host() -> (PipeWriter, mpsc::Receiver<Bytes>) {
+    let (pieces, receiver) = mpsc::channel(WAITING);
+    (PipeWriter::new(pieces), receiver)
+}
+
+/// Brings what a host writes to the engine, up to its end. When the engine has ended, little more is read and thrown
+/// away.
+pub(super) async fn pump_in(stdout: Option<ChildStdout>, to: mpsc::Sender<Bytes>) {
+    let Some(mut stdout) = stdout else { return };
+    let mut is_heard = true;
+    let mut unheard = 0;
+    while let Some(chunk) = stdout.chunk().await {
+        if is_heard {
+            is_heard = to.send(chunk.bytes).await.is_ok();
+        } else {
+            unheard += chunk.bytes.len() as u64;
+            if unheard > AFTER_THE_END {
+                return;
+            }
+        }
+    }
+}
+
+/// Brings what the engine writes to a host, and ends its input with the engine.
+pub(super) async fn pump_out(mut from: mpsc::Receiver<Bytes>, stdin: Option<ChildStdin>) {
+    let Some(mut stdin) = stdin else { return };
+    while let Some(piece) = from.recv().await {
+        if stdin.send(piece).await.is_err() {
+            // The host reads no more. The engine learns it when it writes next.
+            return;
+        }
+    }
+    stdin.finish().await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn bytes_pass_in_order_however_they_are_cut_and_the_end_with_them() {
+        let (mut writer, mut receiver) = to_host();
+        let (sender, mut reader) = from_host();
+        let content: Vec<u8> = (0..300_000_u32).flat_map(u32::to_le_bytes).collect();
+        let expected = content.clone();
+        let writing = thread::spawn(move || writer.write_all(&content));
+        let passing = thread::spawn(move || {
+            while let Some(piece) = receiver.blocking_recv() {
+                assert!(!piece.is_empty() && piece.len() <= CHUNK);
+                sender.blocking_send(piece).unwrap();
+            }
+        });
+        let mut read = Vec::new();
+        reader.read_to_end(&mut read).unwrap();
+        assert!(read == expected);
+        writing.join().unwrap().unwrap();
+        passing.join().unwrap();
+    }
+
+    #[test]
+    fn a_writer_whose_host_is_gone_is_told() {
+        let (mut writer, receiver) = to_host();
+        drop(receiver);
+        let error = writer.write(b"x").unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+        assert_eq!(writer.write(b"").unwrap(), 0);
+    }
+}

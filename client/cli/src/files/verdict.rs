@@ -1,0 +1,264 @@
+//! How a transfer with one host ended: what the engine knows of the files, and the host of the job.
+
+use std::io;
+
+use rcmd_client::{ErrorKind, Outcome, Report, WireError};
+use rcmd_transfer::{Failure, FailureKind, Summary, TransferError};
+
+use crate::session::not_started;
+use crate::status;
+
+/// How the engine ended.
+#[derive(Debug)]
+pub(super) struct EngineEnd {
+    pub(super) transfer: Result<Summary, TransferError>,
+    /// The error of standard output, where that is the destination.
+    pub(super) output: Option<io::Error>,
+}
+
+/// The end of a transfer with one host.
+#[derive(Debug)]
+pub(super) struct HostEnd {
+    /// The end of the job.
+    pub(super) report: Report,
+    /// What both ends agree on, if they came that far.
+    pub(super) summary: Option<Summary>,
+    /// Why it did not come that far, or what else went wrong.
+    pub(super) failure: Option<WireError>,
+    /// The exit status.
+    pub(super) status: u8,
+}
+
+/// The exit status if a file failed.
+pub(super) const FAILED: u8 = 1;
+
+impl HostEnd {
+    /// Returns the end of a transfer that did not reach the host.
+    pub(super) fn unreached(host: &str, failure: impl Into<WireError>) -> Self {
+        let failure: WireError = failure.into();
+        Self {
+            report: not_started(host, failure.clone()),
+            summary: None,
+            status: not_started_status(&failure),
+            failure: Some(failure),
+        }
+    }
+
+    /// Returns the end of a transfer that began. `said` is what the host's program wrote for people.
+    pub(super) fn of(report: Report, engine: Option<EngineEnd>, said: &str) -> Self {
+        let (transfer, output) = match engine {
+            Some(EngineEnd { transfer, output }) => (Some(transfer), output),
+            None => (None, None),
+        };
+        let (status, summary, failure) = judge(&report, transfer, said);
+        let (status, failure) = match output {
+            Some(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                (status::READER_GONE, failure)
+            }
+            Some(error) => (status::LOCAL_IO, Some(unwritten(&error))),
+            None => (status, failure),
+        };
+        Self { report, summary, failure, status }
+    }
+}
+
+fn judge(
+    report: &Report,
+    transfer: Option<Result<Summary, TransferError>>,
+    said: &str,
+) -> (u8, Option<Summary>, Option<WireError>) {
+    match (report.outcome, transfer) {
+        // This end could not begin, whatever the host made of that.
+        (_, Some(Err(TransferError::Local(failure)))) => (FAILED, None, Some(wire(&failure))),
+        (Outcome::NotStarted, _) => {
+            let failure = report
+                .error
+                .clone()
+                .unwrap_or_else(|| WireError::new(ErrorKind::Lost, "the host says no reason"));
+            (not_started_status(&failure), None, Some(failure))
+        }
+        (Outcome::TimedOut, transfer) => {
+            let failure = WireError::new(
+                ErrorKind::Lost,
+                "the transfer was ended at the time limit of --timeout",
+            )
+            .hint("What was transferred stays. Run it again to go on, with a longer --timeout.");
+            (status::TIMED_OUT, transfer.and_then(Result::ok), Some(failure))
+        }
+        (Outcome::Exited, Some(Ok(summary))) if matches!(report.code, Some(0 | 1)) => {
+            let status = if summary.is_complete() { 0 } else { FAILED };
+            (status, Some(summary), None)
+        }
+        (Outcome::Exited, Some(Err(TransferError::Peer(failure)))) => {
+            (FAILED, None, Some(explained(wire(&failure), said)))
+        }
+        (Outcome::Exited, transfer) => {
+            let (summary, failure) = match transfer {
+                Some(Ok(summary)) => {
+                    let code = report.code.unwrap_or_default();
+                    let message =
+                        format!("the host's part of the transfer ended with status {code}");
+                    (Some(summary), WireError::new(ErrorKind::Protocol, message))
+                }
+                Some(Err(error)) => (None, broken(&error)),
+                None => (None, WireError::new(ErrorKind::LocalIo, "the transfer ended early here")),
+            };
+            (status::UNKNOWN, summary, Some(explained(failure, said)))
+        }
+        (_, transfer) => {
+            let failure = report.error.clone().unwrap_or_else(|| {
+                let message = match report.signal {
+                    Some(signal) => {
+                        format!("the host's part of the transfer was ended by {signal}")
+                    }
+                    None => "the end of the transfer is not known".to_owned(),
+                };
+                WireError::new(ErrorKind::Lost, message)
+                    .hint("Run it again: it goes on where it stopped.")
+            });
+            (status::UNKNOWN, transfer.and_then(Result::ok), Some(explained(failure, said)))
+        }
+    }
+}
+
+/// Returns the exit status of a transfer that the host did not begin: 1 if what was named is at fault, else 125.
+pub(super) fn not_started_status(failure: &WireError) -> u8 {
+    if is_of_a_file(failure) { FAILED } else { status::NOT_STARTED }
+}
+
+/// Returns whether a failure is that of a path, and not of a host or a request.
+pub(super) fn is_of_a_file(failure: &WireError) -> bool {
+    matches!(
+        failure.kind,
+        ErrorKind::NoSuchFile
+            | ErrorKind::Permission
+            | ErrorKind::Exists
+            | ErrorKind::NoSpace
+            | ErrorKind::Changed
+            | ErrorKind::UnsafePath
+    )
+}
+
+/// Returns the failure of a whole transfer as an error of a command.
+pub(super) fn wire(failure: &Failure) -> WireError {
+    let kind = match failure.kind {
+        FailureKind::NoSuchFile => ErrorKind::NoSuchFile,
+        FailureKind::Permission => ErrorKind::Permission,
+        FailureKind::Exists | FailureKind::Special => ErrorKind::Exists,
+        FailureKind::NoSpace => ErrorKind::NoSpace,
+        FailureKind::Changed | FailureKind::Vanished => ErrorKind::Changed,
+        FailureKind::UnsafePath => ErrorKind::UnsafePath,
+        FailureKind::TooBig => ErrorKind::TooBig,
+        FailureKind::Denied => ErrorKind::Denied,
+        FailureKind::Corrupt => ErrorKind::Corrupt,
+        _ => ErrorKind::LocalIo,
+    };
+    WireError::new(kind, failure.message.clone())
+}
+
+fn broken(error: &TransferError) -> WireError {
+    let kind = match error {
+        TransferError::Lost(_) => ErrorKind::Lost,
+        TransferError::Differs(_) => ErrorKind::Corrupt,
+        _ => ErrorKind::Protocol,
+    };
+    WireError::new(kind, error.to_string()).hint("Run it again: it goes on where it stopped.")
+}
+
+/// Adds what the host's program has said.
+pub(super) fn explained(failure: WireError, said: &str) -> WireError {
+    let said = said.trim();
+    if said.is_empty() {
+        return failure;
+    }
+    let lines = said.lines().map(|line| line.strip_prefix("rcmd: ").unwrap_or(line));
+    let lines = lines.collect::<Vec<_>>().join("; ");
+    WireError {
+        message: WireError::new(failure.kind, format!("{}: {lines}", failure.message)).message,
+        ..failure
+    }
+}
+
+fn unwritten(error: &io::Error) -> WireError {
+    WireError::new(ErrorKind::LocalIo, format!("cannot write standard output: {error}"))
+        .hint("The file was fetched; make room, or name a file in place of `-`.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(outcome: Outcome, code: Option<u8>, error: Option<ErrorKind>) -> Report {
+        let bare = Report::without_job("web1", outcome, WireError::new(ErrorKind::Lost, ""));
+        Report { code, error: error.map(|kind| WireError::new(kind, "no")), ..bare }
+    }
+
+    fn failure(kind: FailureKind) -> Failure {
+        Failure { kind, message: "it is so".to_owned() }
+    }
+
+    fn status(report: Report, transfer: Option<Result<Summary, TransferError>>) -> u8 {
+        let engine = transfer.map(|transfer| EngineEnd { transfer, output: None });
+        HostEnd::of(report, engine, "").status
+    }
+
+    fn lost() -> TransferError {
+        TransferError::Lost(io::ErrorKind::UnexpectedEof.into())
+    }
+
+    #[test]
+    fn a_host_that_did_not_begin_gives_125_unless_what_was_named_is_at_fault() {
+        let refused = |kind| report(Outcome::NotStarted, None, Some(kind));
+        for kind in [ErrorKind::Denied, ErrorKind::Busy, ErrorKind::Unreachable, ErrorKind::TooBig]
+        {
+            assert_eq!(status(refused(kind), Some(Err(lost()))), 125, "{kind}");
+        }
+        for kind in [ErrorKind::NoSuchFile, ErrorKind::Permission, ErrorKind::Exists] {
+            assert_eq!(status(refused(kind), Some(Err(lost()))), 1, "{kind}");
+        }
+        assert_eq!(HostEnd::unreached("web1", WireError::new(ErrorKind::Tls, "")).status, 125);
+    }
+
+    #[test]
+    fn what_fails_here_is_told_whatever_the_host_says() {
+        let missing = || TransferError::Local(failure(FailureKind::NoSuchFile));
+        for outcome in [Outcome::Exited, Outcome::Unknown, Outcome::NotStarted, Outcome::Signaled] {
+            let end = HostEnd::of(
+                report(outcome, None, None),
+                Some(EngineEnd { transfer: Err(missing()), output: None }),
+                "",
+            );
+            assert_eq!((end.status, end.failure.unwrap().kind), (1, ErrorKind::NoSuchFile));
+        }
+    }
+
+    #[test]
+    fn what_broke_is_unknown_and_what_the_host_gave_up_is_failed() {
+        let gave_up = TransferError::Peer(failure(FailureKind::NoSpace));
+        assert_eq!(status(report(Outcome::Exited, Some(2), None), Some(Err(gave_up))), 1);
+        assert_eq!(status(report(Outcome::Exited, Some(2), None), Some(Err(lost()))), 255);
+        assert_eq!(status(report(Outcome::Exited, Some(0), None), Some(Err(lost()))), 255);
+        assert_eq!(status(report(Outcome::Exited, Some(0), None), None), 255);
+        let unknown = report(Outcome::Unknown, None, Some(ErrorKind::Lost));
+        assert_eq!(status(unknown, Some(Err(lost()))), 255);
+        assert_eq!(status(report(Outcome::TimedOut, None, None), Some(Err(lost()))), 124);
+    }
+
+    #[test]
+    fn what_the_host_said_is_told_with_it() {
+        let end = EngineEnd { transfer: Err(lost()), output: None };
+        let end =
+            HostEnd::of(report(Outcome::Exited, Some(2), None), Some(end), "no room\nat all\n");
+        assert!(end.failure.unwrap().message.ends_with(": no room; at all"));
+    }
+
+    #[test]
+    fn standard_output_that_is_gone_or_full_decides() {
+        let ended = |kind: io::ErrorKind| {
+            let end = EngineEnd { transfer: Err(lost()), output: Some(kind.into()) };
+            HostEnd::of(report(Outcome::Exited, Some(0), None), Some(end), "").status
+        };
+        assert_eq!(ended(io::ErrorKind::BrokenPipe), 141);
+        assert_eq!(ended(io::ErrorKind::StorageFull), 255);
+    }
+}

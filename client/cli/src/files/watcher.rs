@@ -1,0 +1,45 @@
+//! What the engine of one host tells: it goes to the display, and into the numbers.
+
+use std::sync::Arc;
+
+use rcmd_transfer::{FileAction, FileEvent, FileNotes, Observer, Progress};
+use tokio::sync::mpsc;
+
+use super::asked::Asked;
+use super::shown::{Shown, ShownFile};
+use super::tally::HostTally;
+
+/// The observer of one host. Where the display does not keep up, the engine waits for it.
+pub(super) struct Watcher {
+    pub(super) host: usize,
+    pub(super) feed: mpsc::Sender<Shown>,
+    pub(super) tally: Arc<HostTally>,
+    pub(super) asked: Asked,
+    /// True if each file is shown, and not only what people must know.
+    pub(super) shows_all: bool,
+}
+
+impl Observer for Watcher {
+    fn file(&mut self, event: &FileEvent<'_>) {
+        let is_sent = matches!(event.action, FileAction::Created | FileAction::Replaced);
+        if !is_sent && event.action != FileAction::Deleted {
+            self.tally.note_unsent();
+        }
+        let is_odd = event.failure.is_some() && event.action != FileAction::Vanished
+            || event.notes.contains(FileNotes::GREW)
+            || event.notes.contains(FileNotes::SET_ID_DROPPED);
+        if self.shows_all || is_odd {
+            let file = Box::new(ShownFile::of(event));
+            // Where nobody shows anything any more, the end of it is known elsewhere.
+            let _ = self.feed.blocking_send(Shown::File { host: Some(self.host), file });
+        }
+    }
+
+    fn progress(&mut self, progress: &Progress) {
+        self.tally.set(progress);
+    }
+
+    fn may_take(&mut self, name: &[u8]) -> bool {
+        self.asked.has(name)
+    }
+}

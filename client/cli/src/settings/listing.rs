@@ -1,0 +1,188 @@
+//! The settings of `ls` and `edit`.
+
+use std::ffi::{OsStr, OsString};
+use std::time::Duration;
+
+use rcmd_certs::Layout;
+use rcmd_protocol::outcome::{ErrorKind, WireError};
+use rcmd_transfer::{Landing, TransferOptions};
+
+use super::copy::{CopyHost, CopyRun, CopyShow, CopyWork};
+use super::file::File;
+use super::{Reached, Verbosity, host_of};
+use crate::arguments::Common;
+use crate::arguments::listing::{EditArguments, ListArguments};
+use crate::arguments::places::{
+    LocalSources, LocalTarget, Place, RemotePlace, is_set, last_name, shell_word,
+};
+
+/// A listing of a path of a host.
+#[derive(Debug)]
+pub(crate) struct Listing {
+    pub(crate) reach: Reach,
+    pub(crate) path: Vec<u8>,
+    pub(crate) is_long: bool,
+    pub(crate) json: bool,
+}
+
+/// One host, and how it is reached.
+#[derive(Clone, Debug)]
+pub(crate) struct Reach {
+    pub(crate) layout: Layout,
+    pub(crate) host: CopyHost,
+    /// The time limit for look-up, TCP and TLS together.
+    pub(crate) connect_timeout: Duration,
+    pub(crate) compress: bool,
+    pub(crate) verbosity: Verbosity,
+}
+
+/// The editing of a file of a host.
+#[derive(Debug)]
+pub(crate) struct Edit {
+    pub(crate) reach: Reach,
+    pub(crate) path: Vec<u8>,
+    /// The last name of the path.
+    pub(crate) name: Vec<u8>,
+    /// The place as it can be typed.
+    pub(crate) written: String,
+}
+
+impl Reach {
+    fn of(common: &Common, user: Option<OsString>, place: &RemotePlace) -> Result<Self, WireError> {
+        if is_set(place) {
+            return Err(usage(&format!(
+                "`{}` is a set of hosts, but one host is needed",
+                place.hosts
+            ))
+            .hint("Name one of the hosts; `rcmd-client hosts EXPR` lists them."));
+        }
+        let verbosity = super::verbosity(common);
+        let layout = super::layout(common.dir.as_deref())?;
+        let file = File::read(&layout.client_toml())?;
+        let host = host_of(OsStr::new(&place.hosts))?;
+        let Reached { target, user: listed } = Reached::find(host, &layout, verbosity)?;
+        let user = user.or(listed);
+        Ok(Self {
+            host: CopyHost { name: target.to_string(), target, user },
+            connect_timeout: super::connect_timeout(common, &file),
+            compress: file.compress.unwrap_or(false),
+            layout,
+            verbosity,
+        })
+    }
+}
+
+impl Listing {
+    /// Combines the settings, as [`super::Run::resolve`] does.
+    ///
+    /// # Errors
+    /// A usage error, with advice.
+    pub(crate) fn resolve(typed: ListArguments) -> Result<Self, WireError> {
+        let place = remote(&typed.place, "ls")?;
+        let reach = Reach::of(&typed.common, typed.user, &place)?;
+        Ok(Self { reach, path: place.path, is_long: typed.long, json: typed.common.json })
+    }
+}
+
+impl Edit {
+    /// Combines the settings, as [`super::Run::resolve`] does.
+    ///
+    /// # Errors
+    /// A usage error, with advice.
+    pub(crate) fn resolve(typed: EditArguments) -> Result<Self, WireError> {
+        if typed.common.json {
+            return Err(usage("edit cannot be combined with --json").hint("Leave the option out."));
+        }
+        let place = remote(&typed.place, "edit")?;
+        let Some(name) = last_name(&place.path).map(<[u8]>::to_vec) else {
+            return Err(usage(&format!("`{}` is a folder", typed.place.display()))
+                .hint("Name a file, as in `rcmd-client edit web1:/etc/hosts`."));
+        };
+        let written = shell_word(typed.place.as_encoded_bytes());
+        let reach = Reach::of(&typed.common, typed.user, &place)?;
+        Ok(Self { reach, path: place.path, name, written })
+    }
+
+    /// Returns the transfer that fetches the file to a path here.
+    pub(crate) fn fetch(&self, to: Vec<u8>) -> CopyRun {
+        let landing = Landing { is_itself: true, has_several: false };
+        let paths = vec![self.path.clone()];
+        self.run(CopyWork::Fetch { paths, is_literal: true, to: LocalTarget::Path(to), landing })
+    }
+
+    /// Returns the transfer that sends a file here back.
+    pub(crate) fn send(&self, from: Vec<u8>) -> CopyRun {
+        let landing = Landing { is_itself: true, has_several: false };
+        let sources = LocalSources::Paths(vec![from]);
+        self.run(CopyWork::Push { sources, to: self.path.clone(), landing })
+    }
+
+    fn run(&self, work: CopyWork) -> CopyRun {
+        let Reach { layout, host, connect_timeout, compress, verbosity } = self.reach.clone();
+        CopyRun {
+            layout,
+            connect_timeout,
+            compress,
+            hosts: vec![host],
+            is_set: false,
+            work,
+            // The content decides: it may be changed within the time that a file's time tells apart.
+            options: TransferOptions { checksum: true, ..TransferOptions::default() },
+            timeout: None,
+            lock: None,
+            fanout: 1,
+            show: CopyShow { json: false, itemize: false, progress: false, verbosity },
+            instead_of_port: None,
+        }
+    }
+}
+
+/// Reads a word that must name a path of a host.
+fn remote(typed: &OsStr, name: &str) -> Result<RemotePlace, WireError> {
+    match Place::read(typed)? {
+        Place::Remote(place) => Ok(place),
+        Place::Local(_) | Place::Standard => {
+            let typed = typed.display();
+            Err(usage(&format!("`{typed}` names no host"))
+                .hint(format!("Write `rcmd-client {name} HOST:PATH`; a home is `HOST:`.")))
+        }
+    }
+}
+
+fn usage(message: &str) -> WireError {
+    WireError::new(ErrorKind::Usage, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(line: &[&str]) -> String {
+        let typed: Vec<_> = ["rcmd-client", "--dir", "/nonexistent"]
+            .iter()
+            .chain(line)
+            .map(OsString::from)
+            .collect();
+        let failure = match EditArguments::read(typed.iter()) {
+            Ok(typed) => Edit::resolve(typed).unwrap_err(),
+            Err(other) => panic!("{line:?}: {other:?}"),
+        };
+        format!("{failure} {}", failure.hint.as_deref().unwrap())
+    }
+
+    #[test]
+    fn one_file_of_one_host_is_edited() {
+        for (line, says) in [
+            (&["f"][..], "HOST:PATH"),
+            (&["-"], "HOST:PATH"),
+            (&["web1:"], "is a folder"),
+            (&["web1:/etc/"], "is a folder"),
+            (&["a[1-2]:/etc/hosts"], "one host is needed"),
+            (&["--json", "web1:f"], "--json"),
+            (&["root@web1:f"], "-l root"),
+        ] {
+            let text = refused(line);
+            assert!(text.contains(says), "{line:?}: {text}");
+        }
+    }
+}
