@@ -1,0 +1,25 @@
+//! `rcmd-client cp`: files to hosts and from them, by the real programs.
+
+mod ends;
+mod landing;
+mod listing;
+mod many;
+mod pushing;
+mod shown;
+mod tree;
+
+use std::ffi::OsStr;
+use std::path::Path;
+
+use rcmd_tests::{ClientCommand, World};
+
+/// A client that copies: `cp` with these words, in a folder of its own.
+fn cp<W: AsRef<OsStr>>(world: &World, words: impl IntoIterator<Item = W>) -> ClientCommand {
+    let client = world.client().without_target();
+    client.option("cp").words(words).current_dir(world.scratch("")).env("TERM", "dumb")
+}
+
+/// A path of the world's server as a client writes it.
+fn there(world: &World, path: impl AsRef<Path>) -> String {
+    format!("{}:{}", world.target(), path.as_ref().display())
+}
