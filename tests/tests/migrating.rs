@@ -28,6 +28,8 @@ fn every_command_for_those_who_come_from_elsewhere_works() {
     rcmd_tests::many::write_hosts_toml(&world.client_dir().join("hosts.toml"), &hosts);
     let folder = world.scratch("folder");
     fs::create_dir(&folder).unwrap();
+    fs::create_dir(folder.join("site")).unwrap();
+    fs::write(folder.join("site/index.html"), "<p>").unwrap();
     fs::write(folder.join("hosts.txt"), "web1\nweb[2-3]\n").unwrap();
     fs::write(folder.join("script.sh"), "echo from the script\n").unwrap();
     let address = format!(
@@ -53,6 +55,7 @@ fn every_command_for_those_who_come_from_elsewhere_works() {
                 || command.ends_with(" true")
                 || command.contains("--outdir")
                 || command.contains("/dev/null")
+                || command.starts_with("rcmd-client cp ")
                 || command.contains("'true'"),
             "`{command}`: {said}"
         );
