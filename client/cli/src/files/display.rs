@@ -54,8 +54,7 @@ impl Display {
         let is_terminal = |place: Place| terminal::is_terminal(place.descriptor());
         let stderr_is_terminal = is_terminal(Place::Stderr);
         let CopyShow { json, itemize, progress, verbosity } = run.show;
-        let has_live = stderr_is_terminal
-            && terminal::obeys()
+        let has_live = terminal::can_redraw(Place::Stderr.descriptor())
             && verbosity > Verbosity::Quiet
             && !json
             && (progress || !(itemize && is_terminal(Place::Stdout)));

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rcmd_client::{Child, Config, ErrorKind, Report, Signal, WireError};
+use rcmd_client::{Child, Config, Report, Signal, WireError};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
@@ -41,10 +41,7 @@ pub(super) async fn carry_out(
     display: Display,
     feed: mpsc::Sender<Shown>,
 ) -> Result<u8, WireError> {
-    let mut interrupts = Interrupts::catch().map_err(|error| {
-        WireError::new(ErrorKind::LocalIo, format!("cannot catch signals: {error}"))
-            .hint("Nothing was transferred.")
-    })?;
+    let mut interrupts = Interrupts::catch()?;
     let (words, word) = watch::channel(Word::default());
     let begun = Transferring::begin(run, config, sources, display, feed, words, word).await;
     let mut transferring = match begun {
