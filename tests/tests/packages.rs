@@ -29,8 +29,9 @@ const DIRECT: [(&str, &str); 9] = [
     (
         "rcmd-server",
         "anyhow arc-swap base64 bytes cedar-policy clap clap_complete clap_mangen getrandom hex \
-         humantime jiff miette nix rcmd-certs rcmd-protocol rustix rustls serde serde_json sha2 \
-         signal-hook-registry socket2 tempfile thiserror tokio tokio-rustls tokio-util toml tracing tracing-subscriber",
+         humantime jiff miette nix rcmd-certs rcmd-protocol rcmd-transfer rustix rustls serde \
+         serde_json sha2 signal-hook-registry socket2 tempfile thiserror tokio tokio-rustls \
+         tokio-util toml tracing tracing-subscriber",
     ),
     (
         "rcmd-client",
@@ -40,8 +41,8 @@ const DIRECT: [(&str, &str); 9] = [
     (
         "rcmd-client-cli",
         "anstream anstyle base64 blake3 bytes clap clap_complete clap_mangen encoding_rs humantime \
-         jiff rcmd-certs rcmd-client rcmd-protocol rustix rustls serde serde_json similar tempfile \
-         tokio toml unicode-width",
+         jiff rcmd-certs rcmd-client rcmd-protocol rcmd-transfer rustix rustls serde serde_json \
+         similar tempfile tokio toml unicode-width",
     ),
     (
         "rcmd-tests",
