@@ -92,6 +92,20 @@ pub fn need_mount_namespace() -> Result<(), String> {
     }
 }
 
+/// Returns whether a user of this host can give a program a user and a mount namespace of its own.
+///
+/// # Errors
+///
+/// The error names what is missing.
+pub fn need_user_namespace() -> Result<(), String> {
+    let mut made = Command::new(need_tool("unshare")?);
+    let made = made.args(["--user", "--map-root-user", "--mount", "true"]);
+    match made.stderr(Stdio::null()).status() {
+        Ok(status) if status.success() => Ok(()),
+        _ => Err("user namespaces".to_owned()),
+    }
+}
+
 /// Returns whether a server here can have cgroups of its own (version 2, writable).
 ///
 /// # Errors

@@ -77,7 +77,7 @@ pub use report::{
     Counts, FileAction, FileEvent, FileKind, FileNotes, NoObserver, Observer, Progress, Summary,
     Withheld,
 };
-pub use resolve::{Landing, is_pattern, matches};
+pub use resolve::{Landing, is_pattern, matches, open_typed, settled};
 pub use rules::{FileRules, RuleError};
 pub use source::{SourceParts, TransferSource};
 pub use transfer::{Cancel, Transfer, TransferLimits, current_umask};

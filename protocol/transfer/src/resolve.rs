@@ -1,25 +1,22 @@
 //! From what was typed to descriptors: the sources and the destination of `cp`. Links in what was typed are followed;
-//! nothing below it is.
+//! nothing below it is, nor is a link of `/proc` that leads into a process.
 
 mod pattern;
+mod settled;
+mod way;
 
 use std::{
-    ffi::OsStr,
-    os::{
-        fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd},
-        unix::ffi::OsStrExt as _,
-    },
-    path::Path,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::Arc,
 };
 
-use rustix::{
-    fs::{Mode, OFlags},
-    io::Errno,
-};
+use rustix::{fs::OFlags, io::Errno};
 
 pub use pattern::{is_pattern, matches};
+pub use settled::settled;
+pub use way::open_typed;
 
+use self::{settled::path_of, way::open_plain};
 use crate::{
     destination::Destination,
     facts::{FileFacts, Sort},
@@ -54,6 +51,7 @@ impl TransferSource {
         let source = match (entry, facts.sort) {
             (_, Sort::Folder) => {
                 let folder = open(start, path, OFlags::RDONLY | OFlags::DIRECTORY)?;
+                check_same(&folder, &found)?;
                 let own = entry_name(path).or_else(|| entry_of(&found));
                 let own = own.ok_or_else(|| no_name("the root has no name of its own"))?;
                 return Self::folder(folder, &own);
@@ -153,16 +151,28 @@ fn entry_name(path: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn open(start: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> Result<OwnedFd, Failure> {
-    let opened = rustix::fs::openat(start, path, flags | OFlags::CLOEXEC, Mode::empty());
-    opened.map_err(|error| Failure::of(error, "find it"))
+    open_typed(start, path, flags).map_err(|error| match error {
+        Errno::LOOP => {
+            let text = "too many links lead to it, or one of /proc that leads into a process";
+            Failure::new(FailureKind::UnsafePath, text)
+        }
+        error => Failure::of(error, "find it"),
+    })
+}
+
+/// Checks that a folder that was opened by its path once more is the one that was found.
+fn check_same(folder: &OwnedFd, found: &OwnedFd) -> Result<(), Failure> {
+    let id = |folder: &OwnedFd| FileFacts::of(folder).map(|facts| facts.id).ok();
+    if id(folder).is_some() && id(folder) == id(found) {
+        return Ok(());
+    }
+    Err(Failure::new(FailureKind::Changed, "another folder took its place"))
 }
 
 /// Opens a folder for reading too, if it may be read, and checks that it is the same.
 fn reopened(start: BorrowedFd<'_>, path: &[u8], found: OwnedFd) -> Result<OwnedFd, Failure> {
-    let id = |folder: &OwnedFd| FileFacts::of(folder).map(|facts| facts.id).ok();
     match open(start, path, OFlags::RDONLY | OFlags::DIRECTORY) {
-        Ok(folder) if id(&folder) == id(&found) => Ok(folder),
-        Ok(_) => Err(Failure::new(FailureKind::Changed, "another folder took its place")),
+        Ok(folder) => check_same(&folder, &found).map(|()| folder),
         // One that may only be passed will do.
         Err(failure) if failure.kind == FailureKind::Permission => Ok(found),
         Err(failure) => Err(failure),
@@ -173,7 +183,8 @@ fn reopened(start: BorrowedFd<'_>, path: &[u8], found: OwnedFd) -> Result<OwnedF
 fn parent(found: &OwnedFd) -> Result<(OwnedFd, Option<Vec<u8>>), Failure> {
     let path = path_of(found)?;
     let (above, last) = split(&path);
-    let folder = open(rustix::fs::CWD, above, OFlags::PATH | OFlags::DIRECTORY)?;
+    let folder = open_plain(above, OFlags::PATH | OFlags::DIRECTORY);
+    let folder = folder.map_err(|error| Failure::of(error, "find the folder that it is in"))?;
     let Some(last) = last else {
         return Ok((folder, None));
     };
@@ -189,18 +200,6 @@ fn parent(found: &OwnedFd) -> Result<(OwnedFd, Option<Vec<u8>>), Failure> {
 
 fn entry_of(found: &OwnedFd) -> Option<Vec<u8>> {
     entry_name(&path_of(found).ok()?)
-}
-
-/// Returns the path of an open file, as the system has it.
-fn path_of(found: &OwnedFd) -> Result<Vec<u8>, Failure> {
-    let link = format!("/proc/self/fd/{}", found.as_raw_fd());
-    let path = rustix::fs::readlink(&link, Vec::new());
-    let path = path.map_err(|error| Failure::of(error, "find where it is"))?;
-    let path = path.into_bytes();
-    if Path::new(OsStr::from_bytes(&path)).is_absolute() {
-        return Ok(path);
-    }
-    Err(no_name("it has no place among the files"))
 }
 
 fn no_name(text: &str) -> Failure {

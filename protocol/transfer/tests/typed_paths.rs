@@ -9,14 +9,17 @@ mod ends;
 
 use std::{
     fs::{self, File},
+    io::Read as _,
     os::unix::fs::{MetadataExt as _, symlink},
     path::Path,
+    process::{Command, Stdio},
     sync::Arc,
 };
 
 use ends::{transfer, tree_options};
 use rcmd_transfer::{
     Destination, DestinationKind, Failure, FailureKind, Landing, SourceParts, TransferSource,
+    settled,
 };
 use tempfile::TempDir;
 
@@ -181,4 +184,53 @@ fn sources_and_destinations_are_made_again_from_their_parts() {
         let kind = DestinationKind::Named(name.to_vec());
         assert_eq!(Destination::of(folder, kind).unwrap_err().kind, FailureKind::UnsafePath);
     }
+}
+
+#[test]
+fn a_link_that_leads_into_a_process_is_not_followed() {
+    let place = place();
+    let root = format!("/proc/self/root{}", place.path().display());
+    symlink(&root, place.path().join("drop")).unwrap();
+    for from in ["drop/f", "drop/t", "drop", "drop/t/"] {
+        assert_eq!(copy(place.path(), &[(from, true)], "x", false), ["unsafe_path"], "{from}");
+    }
+    for to in ["drop/x", "drop/f", "drop/t", "drop/x/", "drop"] {
+        assert_eq!(copy(place.path(), &[("f", true)], to, false), ["unsafe_path"], "{to}");
+    }
+    assert!(!place.path().join("x").exists());
+    // The link itself leads nowhere.
+    assert_eq!(copy(place.path(), &[("drop", false)], "y", false), [""; 0]);
+    assert_eq!(fs::read_link(place.path().join("y")).unwrap(), Path::new(&root));
+}
+
+#[test]
+fn a_folder_of_another_mount_namespace_is_not_the_one_that_has_its_path_here() {
+    let place = tempfile::tempdir().unwrap();
+    let path = |name: &str| place.path().canonicalize().unwrap().join(name);
+    ["real", "other"].iter().for_each(|name| fs::create_dir(path(name)).unwrap());
+    let line = "mount --bind \"$1\" \"$2\" && printf ready && read end";
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--mount", "sh", "-c", line, "sh"]);
+    command.args([path("other"), path("real")]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let Ok(mut foreign) = command.stderr(Stdio::null()).spawn() else {
+        println!("skipped: needs unshare");
+        return;
+    };
+    let mut said = [0; 5];
+    let is_ready = foreign.stdout.as_mut().unwrap().read_exact(&mut said).is_ok();
+    let opened = |name: &str| {
+        File::open(format!("/proc/{}/root{}", foreign.id(), path(name).display())).unwrap()
+    };
+    let kinds = is_ready.then(|| {
+        let kind = |name| settled(opened(name)).map_err(|failure| failure.kind).map(drop);
+        // What has its own path is still of another mount.
+        [kind("real"), kind("other")]
+    });
+    let _ = foreign.kill();
+    foreign.wait().unwrap();
+    match kinds {
+        Some(kinds) => assert_eq!(kinds, [Err(FailureKind::Changed), Err(FailureKind::Changed)]),
+        None => println!("skipped: needs user namespaces"),
+    }
+    assert!(settled(File::open(path("real")).unwrap()).is_ok());
 }

@@ -1,6 +1,7 @@
 //! Transfers of files between the engine in a client and a real server.
 
 mod ends;
+mod foreign;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};

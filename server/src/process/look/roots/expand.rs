@@ -6,10 +6,10 @@
 
 use std::collections::VecDeque;
 
-use rcmd_transfer::{Failure, FailureKind, is_pattern, matches};
+use rcmd_transfer::{Failure, FailureKind, is_pattern, matches, open_typed};
 use rustix::{
     fd::BorrowedFd,
-    fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, statat},
+    fs::{Dir, FileType, OFlags, fstat},
 };
 
 /// Returns the paths that a path with patterns means, sorted name by name.
@@ -45,16 +45,21 @@ pub(super) fn expand(
         found = next;
     }
     // A name behind a pattern need not be there.
-    found.retain(|path| statat(start, &**path, AtFlags::SYMLINK_NOFOLLOW).is_ok());
+    found.retain(|path| kind_at(start, path, OFlags::NOFOLLOW).is_some());
     if ends_in_folder {
-        let is_folder = |path: &Vec<u8>| {
-            let stat = statat(start, &**path, AtFlags::empty());
-            stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
-        };
+        let is_folder =
+            |path: &Vec<u8>| kind_at(start, path, OFlags::empty()) == Some(FileType::Directory);
         found.retain(is_folder);
         found.iter_mut().for_each(|path| path.push(b'/'));
     }
     Ok(found)
+}
+
+/// Returns what stands at a path; `None` if it can't be found. With `NOFOLLOW` among the flags a link
+/// at its end is not followed.
+pub(super) fn kind_at(start: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> Option<FileType> {
+    let stat = open_typed(start, path, OFlags::PATH | flags).and_then(fstat).ok()?;
+    Some(FileType::from_raw_mode(stat.st_mode))
 }
 
 /// Returns the names in a folder that a pattern means, sorted. A folder that can't be read has none.
@@ -65,8 +70,8 @@ fn listed(
     room: usize,
 ) -> Result<Vec<Vec<u8>>, Failure> {
     let folder: &[u8] = if folder.is_empty() { b"." } else { folder };
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let opened = openat(start, folder, flags, Mode::empty());
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK;
+    let opened = open_typed(start, folder, flags);
     let Ok(entries) = opened.and_then(Dir::new) else { return Ok(Vec::new()) };
     let mut names = Vec::new();
     for entry in entries {

@@ -4,19 +4,22 @@
     reason = "a thread `files` or `digests`, a helper, and programs that serve nobody"
 )]
 
-use std::{path::Path, sync::Arc};
+use std::{os::unix::ffi::OsStrExt as _, path::Path, sync::Arc};
 
 use rcmd_certs::text::printable;
 use rcmd_transfer::{
     Destination, DestinationKind, Failure, FailureKind, Landing, SourceParts, TransferSource,
-    is_pattern,
+    is_pattern, open_typed, settled,
 };
 use rustix::{
     fd::{AsFd as _, BorrowedFd, OwnedFd},
-    fs::{AtFlags, CWD, FileType, Mode, OFlags, fstat, openat, statat},
+    fs::{AtFlags, CWD, FileType, OFlags, fstat, statat},
 };
 
-use super::{FindRoots, PlaceKind, ROOTS, Root, RootFailure, WantedRoots, expand::expand};
+use super::{
+    FindRoots, PlaceKind, ROOTS, Root, RootFailure, WantedRoots,
+    expand::{expand, kind_at},
+};
 use crate::process::plan::Handed;
 
 /// Finds the roots of an order. May wait for the file system.
@@ -117,9 +120,8 @@ impl Finding {
         for path in found {
             // What is no link is used by its name in a folder that others share, which takes no
             // descriptor of its own.
-            let flags = AtFlags::SYMLINK_NOFOLLOW;
-            let is_link = statat(&start, &*path, flags)
-                .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink);
+            let kind = kind_at(start.as_fd(), &path, OFlags::NOFOLLOW);
+            let is_link = kind == Some(FileType::Symlink);
             match self.source(&start, &path, is_link) {
                 Err(failure) if failure.kind == FailureKind::TooBig => return Err(failure),
                 Err(failure) => self.lose(path, &failure)?,
@@ -138,13 +140,16 @@ impl Finding {
     }
 
     /// Keeps a folder, and returns its number. A folder of which only names are used is kept once.
-    fn keep(&mut self, folder: Arc<OwnedFd>, is_parent: bool) -> Result<usize, Failure> {
-        let unusable = |text: String| Failure::new(FailureKind::Io, text);
-        let folder = Arc::try_unwrap(folder)
-            .or_else(|shared| shared.try_clone())
-            .map_err(|error| unusable(format!("cannot keep its folder: {error}")))?;
+    ///
+    /// What is kept was opened by the path that the descriptor found has, which is what the server
+    /// judges: the path of one from elsewhere, another mount namespace say, is that of another
+    /// folder here.
+    fn keep(&mut self, found: Arc<OwnedFd>, is_parent: bool) -> Result<usize, Failure> {
+        let folder = settled(&*found)?;
+        drop(found);
         let stat = fstat(&folder).map_err(|errno| {
-            unusable(format!("cannot look at its folder: {}", std::io::Error::from(errno)))
+            let error = std::io::Error::from(errno);
+            Failure::new(FailureKind::Io, format!("cannot look at its folder: {error}"))
         })?;
         // The types of these fields differ between architectures.
         #[allow(clippy::unnecessary_cast, trivial_numeric_casts)]
@@ -184,8 +189,8 @@ fn begin(home: &Path, path: &[u8]) -> Result<(OwnedFd, Vec<u8>), Failure> {
         }
         path => (home, path),
     };
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let opened = openat(CWD, start, flags, Mode::empty());
+    let flags = OFlags::PATH | OFlags::DIRECTORY;
+    let opened = open_typed(CWD, start.as_os_str().as_bytes(), flags);
     let opened = opened.map_err(|errno| {
         let error = std::io::Error::from(errno);
         let text = format!("the home {} cannot be entered: {error}", start.display());
