@@ -4,12 +4,14 @@
 //! | --- | --- |
 //! | [`turns`] | turns at work that only few may do at once |
 //! | `queue`, `bucket`, `pace`, `throttle` | slots to run, given to identities in turn; rates; delays |
+//! | [`folders`] | folders that transfers hold open before they begin |
 //! | [`budget`] | the memory that is held for clients |
 //! | [`locks`] | names that one command on the host holds at a time |
 //! | [`slots`] | limits on the number of connections |
 
 mod bucket;
 pub(crate) mod budget;
+pub(crate) mod folders;
 pub(crate) mod locks;
 mod pace;
 mod queue;

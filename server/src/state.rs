@@ -21,6 +21,7 @@ use crate::{
     admission::{
         Admission,
         budget::Budget,
+        folders::OpenFolders,
         locks::Locks,
         slots::{ConnectionSlot, ConnectionSlots},
         turns::Turns,
@@ -28,7 +29,7 @@ use crate::{
     audit::Audit,
     config::{
         ServerSettings,
-        limits::{self, ACCOUNTS, DIGESTS, HELD, LOOKS, Limits, RETRIES},
+        limits::{self, ACCOUNTS, DIGESTS, FOLDERS_OF_EACH, HELD, LOOKS, Limits, RETRIES},
     },
     job::{self, idempotency::IdempotencyLog, registry::Registry},
     policy::Rules,
@@ -61,6 +62,8 @@ pub(crate) struct ServerState {
     pub looks: Looks,
     /// The turns at work that requests wait for.
     pub turns: StateTurns,
+    /// The folders that transfers hold open before they begin.
+    pub folders: Arc<OpenFolders>,
     /// The tracker of all tasks of the server.
     pub tasks: TaskTracker,
     /// The token that is cancelled to end all connections.
@@ -116,6 +119,7 @@ impl ServerState {
         };
         let registry = Arc::new(Registry::new(limits.channels, settings.retain));
         let slots = Arc::new(ConnectionSlots::new(limits.connections));
+        let folders = OpenFolders::new(limits.folders, FOLDERS_OF_EACH);
         settings.limits = limits;
         Ok(Self {
             settings,
@@ -133,6 +137,7 @@ impl ServerState {
                 handshakes: Turns::new("handshakes", limits::handshakes()),
                 retries: Turns::new("handshakes with two hellos", RETRIES),
             },
+            folders,
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
             instance: Instance::random()?,

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::quota::{self, EffectiveQuota, Quota};
 use crate::{
     audit::bounds::RUNNING,
-    process::TreeLimits,
+    process::{Handed, TreeLimits},
     units::{self, Rate, Span},
 };
 
@@ -20,6 +20,13 @@ const DESCRIPTORS_PER_CONNECTION: u64 = 1;
 const DESCRIPTORS_PER_COMMAND: u64 = 7;
 /// The number of descriptors kept back for listeners, logs, certificates and `/proc`.
 const DESCRIPTORS_KEPT: u64 = 32;
+
+/// The maximum number of folders that all transfers together hold open from the moment they are found
+/// until their processes have them.
+const FOLDERS: usize = 4096;
+/// The maximum number of such folders of one identity: those of 16 transfers with as many as one may
+/// have.
+pub(crate) const FOLDERS_OF_EACH: usize = 16 * Handed::FOLDERS;
 
 /// The maximum number of addresses to listen on: this many fit into the file of a running server.
 pub(crate) const LISTENERS: usize = 1000;
@@ -140,6 +147,9 @@ pub(crate) struct Limits {
     /// The time for a handshake and the hello.
     #[serde(deserialize_with = "units::handshake")]
     pub handshake: Span,
+    /// The number of folders that transfers hold open before they begin; not configurable.
+    #[serde(skip, default = "most_folders")]
+    pub folders: usize,
     /// The limits of one command's tree of processes.
     pub tree: TreeLimits,
     /// The limits of each identity.
@@ -164,6 +174,7 @@ impl Default for Limits {
             starts: Rate::UNLIMITED,
             unauthenticated: 512,
             handshake: Span(rcmd_protocol::limits::HANDSHAKE_DEADLINE),
+            folders: FOLDERS,
             tree: TreeLimits::default(),
             peer: Quota::default(),
             user: BTreeMap::new(),
@@ -188,13 +199,16 @@ impl Limits {
         }
     }
 
-    /// Returns these limits reduced to what `descriptors` open files allow, of which at most half
-    /// are used for commands, and to what the audit has room for.
+    /// Returns these limits reduced to what `descriptors` open files allow, of which at most an eighth
+    /// is used for folders of transfers that have not begun, or what one may have, and at most half of
+    /// the rest for commands; and to what the audit has room for.
     pub(crate) fn cut_to(&self, descriptors: u64) -> Self {
         let usable = descriptors.saturating_sub(DESCRIPTORS_KEPT);
         let at_most = |count: u64, limit: usize| {
             usize::try_from(count).unwrap_or(usize::MAX).clamp(1, limit.max(1))
         };
+        let folders = at_most(usable / 8, self.folders).max(Handed::FOLDERS);
+        let usable = usable.saturating_sub(folders as u64);
         let running = self.running.min(RUNNING);
         let running = at_most(usable / 2 / DESCRIPTORS_PER_COMMAND, running);
         let rest = usable.saturating_sub(running as u64 * DESCRIPTORS_PER_COMMAND);
@@ -202,7 +216,7 @@ impl Limits {
         let unauthenticated = at_most(rest / 3 / DESCRIPTORS_PER_CONNECTION, self.unauthenticated);
         let rest = rest.saturating_sub(unauthenticated as u64 * DESCRIPTORS_PER_CONNECTION);
         let connections = at_most(rest / DESCRIPTORS_PER_CONNECTION, self.connections);
-        Self { running, connections, unauthenticated, ..self.clone() }
+        Self { running, connections, unauthenticated, folders, ..self.clone() }
     }
 
     /// Returns the limits that apply to an identity.
@@ -244,6 +258,11 @@ impl Limits {
     }
 }
 
+/// Returns the number of folders of transfers that have not begun where descriptors are no limit.
+fn most_folders() -> usize {
+    FOLDERS
+}
+
 /// Returns three quarters of a number, rounded up.
 fn most_of(host: usize) -> usize {
     host - host / 4
@@ -258,7 +277,9 @@ mod tests {
         let limits = Limits::default();
         assert_eq!(limits.cut_to(1 << 20), limits);
         let small = limits.cut_to(256);
-        assert_eq!((small.running, small.connections, small.unauthenticated), (16, 75, 37));
+        assert_eq!((small.running, small.connections, small.unauthenticated), (13, 68, 33));
+        assert_eq!((limits.folders, small.folders), (FOLDERS, Handed::FOLDERS));
+        assert_eq!(limits.cut_to(4096).folders, 508);
         let huge: Limits = toml::from_str("running = 1000000").unwrap();
         assert_eq!(huge.cut_to(1 << 30).running, RUNNING);
         let tiny = limits.cut_to(10);

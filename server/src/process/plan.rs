@@ -1,6 +1,6 @@
 //! Plans: all that a start needs, found and complete, so that nothing is looked up after it.
 
-use std::{ffi::OsString, path::PathBuf, sync::Arc};
+use std::{any::Any, ffi::OsString, path::PathBuf, sync::Arc};
 
 use rustix::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 use serde::{Deserialize, Serialize};
@@ -66,34 +66,43 @@ impl Handed {
 
 /// An open folder (O_PATH, open(2)), to be entered or handed over, and never read by the server.
 #[derive(Clone, Debug)]
-pub struct Folder(Arc<OwnedFd>);
+pub struct Folder {
+    descriptor: Arc<OwnedFd>,
+    /// The room that was taken for it, held as long as the descriptor.
+    _held: Option<Arc<dyn Any + Send + Sync>>,
+}
 
 impl Folder {
     /// Wraps an open folder.
     pub fn new(descriptor: OwnedFd) -> Self {
-        Self(Arc::new(descriptor))
+        Self::counted(descriptor, None)
+    }
+
+    /// Wraps an open folder, with the room that was taken for it.
+    pub fn counted(descriptor: OwnedFd, held: Option<Arc<dyn Any + Send + Sync>>) -> Self {
+        Self { descriptor: Arc::new(descriptor), _held: held }
     }
 
     /// Returns the number of its descriptor, which is valid as long as this is held.
     pub(super) fn number(&self) -> RawFd {
-        self.0.as_raw_fd()
+        self.descriptor.as_raw_fd()
     }
 
     /// Returns a path to it for this process, or for a child that still has its descriptors.
     pub fn path(&self) -> PathBuf {
-        PathBuf::from(format!("/proc/self/fd/{}", self.0.as_raw_fd()))
+        PathBuf::from(format!("/proc/self/fd/{}", self.descriptor.as_raw_fd()))
     }
 }
 
 impl AsFd for Folder {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.descriptor.as_fd()
     }
 }
 
 impl PartialEq for Folder {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+        Arc::ptr_eq(&self.descriptor, &other.descriptor)
     }
 }
 

@@ -68,21 +68,27 @@ impl Finder<'_> {
         Ok(self.looks().find(account.credentials.as_ref(), draft.find().clone()).await?)
     }
 
-    /// Finds the roots of a transfer of the identity `who`, with the rights of the account.
+    /// Finds the roots of a transfer of the identity `who`, with the rights of the account. Returns
+    /// them with the room for their folders, to be held as long as these are open.
     ///
     /// # Errors
-    /// If they lead nowhere, or if there was no turn or no answer in time.
+    /// If they lead nowhere, or if there was no turn, no answer in time or no room.
     pub(super) async fn roots(
         &self,
         who: &str,
         account: &Account,
         order: FindRoots,
-    ) -> Result<FoundRoots, Rejection> {
+    ) -> Result<(FoundRoots, Option<Arc<dyn Any + Send + Sync>>), Rejection> {
         let _turn = match self {
             Self::Here(_) => None,
             Self::Server(state) => Some(state.turns.looks.take(who).await?),
         };
-        Ok(self.looks().roots(account.credentials.as_ref(), order).await?)
+        let found = self.looks().roots(account.credentials.as_ref(), order).await?;
+        let room: Option<Arc<dyn Any + Send + Sync>> = match self {
+            Self::Here(_) => None,
+            Self::Server(state) => Some(Arc::new(state.folders.take(who, found.folders.len())?)),
+        };
+        Ok((found, room))
     }
 
     /// Digests a program that was found, if it is an ELF file. If `copy` is set, it is copied into

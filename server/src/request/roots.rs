@@ -1,7 +1,7 @@
 //! From a transfer to a plan: finds what it begins with, and has the server's own program carry it
 //! out.
 
-use std::{ffi::OsString, path::PathBuf, sync::Arc};
+use std::{any::Any, ffi::OsString, os::fd::OwnedFd, path::PathBuf, sync::Arc};
 
 use rcmd_protocol::{
     outcome::{ErrorKind, WireError},
@@ -41,13 +41,21 @@ pub(super) async fn look(
         TransferVerb::List { .. } => WantedRoots::Sources { is_literal: true },
     };
     let order = FindRoots { home: account.home.clone(), wanted, paths: transfer.paths.to_vec() };
-    let found = finder.roots(user, account, order).await?;
+    let (found, room) = finder.roots(user, account, order).await?;
     let accesses = accesses(transfer.verb, account, &found);
     let FoundRoots { folders, roots } = found;
-    let folders: Vec<_> = folders.into_iter().map(|(folder, _)| Folder::new(folder)).collect();
+    let folders = counted(folders.into_iter().map(|(folder, _)| folder), room.as_ref());
     let order = order_for(transfer.verb, roots, folders.len())?;
     let handed = Handed { folders, order };
     Ok((plan(own, account, job, stdin, handed), accesses))
+}
+
+/// Returns folders for a plan. The room for them is free again when the last of them is closed.
+fn counted(
+    folders: impl Iterator<Item = OwnedFd>,
+    room: Option<&Arc<dyn Any + Send + Sync>>,
+) -> Vec<Folder> {
+    folders.map(|folder| Folder::counted(folder, room.cloned())).collect()
 }
 
 /// Returns what is judged: each root, by the path without links that its descriptor has.
@@ -95,5 +103,28 @@ fn plan(own: &OwnProgram, account: &Account, job: &str, stdin: bool, handed: Han
         handed: Some(handed),
         credentials: account.credentials.clone(),
         no_new_privs: true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use super::*;
+    use crate::admission::folders::OpenFolders;
+
+    #[test]
+    fn the_room_of_folders_is_taken_until_the_last_of_them_is_closed() {
+        let all = OpenFolders::new(2, 2);
+        let room: Arc<dyn Any + Send + Sync> = Arc::new(all.take("a", 2).unwrap());
+        let open = (0..2).map(|_| OwnedFd::from(File::open("/").unwrap()));
+        let mut folders = counted(open, Some(&room));
+        drop(room);
+        let copy = folders.clone();
+        assert!(all.take("a", 1).is_err());
+        folders.clear();
+        assert!(all.take("a", 1).is_err());
+        drop(copy);
+        assert!(all.take("a", 2).is_ok());
     }
 }
