@@ -261,6 +261,14 @@ pub trait Observer {
         let _ = (path, folder);
         true
     }
+
+    /// Returns whether the sending end may read a file that is a source itself and lies in no folder that is sent. It
+    /// is asked each time that the file was opened, with its size, in bytes, up to which it is read; the descriptor is
+    /// that of the file. One that may not be read fails with `denied`.
+    fn may_read(&mut self, path: &[u8], file: BorrowedFd<'_>, size: u64) -> bool {
+        let _ = (path, file, size);
+        true
+    }
 }
 
 /// Ignores everything and permits every folder.
@@ -322,6 +330,24 @@ impl<'o> Tally<'o> {
         match self.observer.may_enter(path, folder) {
             true => Ok(()),
             false => Err(Failure::new(FailureKind::Denied, "this folder may not be entered")),
+        }
+    }
+
+    /// Asks whether a file that is a source may be read, now that it is open.
+    ///
+    /// # Errors
+    /// `denied`.
+    pub(crate) fn may_read(
+        &mut self,
+        path: &[u8],
+        file: BorrowedFd<'_>,
+        size: u64,
+    ) -> Result<(), Failure> {
+        match self.observer.may_read(path, file, size) {
+            true => Ok(()),
+            false => {
+                Err(Failure::new(FailureKind::Denied, "this file may not be read as it is now"))
+            }
         }
     }
 }

@@ -24,8 +24,8 @@ use std::{
 
 use ends::{Events, named, source, transfer, tree_options};
 use rcmd_transfer::{
-    Cancel, Confinement, Destination, FileEvent, Observer, Progress, Reach, Transfer,
-    TransferError, confine,
+    Cancel, Confinement, Destination, FileEvent, NoObserver, Observer, Progress, Reach, Transfer,
+    TransferError, TransferOptions, confine,
 };
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use tree::{Dice, describe, fill, partials};
@@ -102,6 +102,9 @@ fn a_place_that_is_read_only_is_named() {
 struct Gate {
     events: Events,
     denied: Option<&'static [u8]>,
+    /// The size, in bytes, up to which a source may be read; and what was asked.
+    largest: Option<u64>,
+    asked: Vec<(String, u64)>,
     cancel: Option<(Cancel, u64)>,
 }
 
@@ -120,6 +123,12 @@ impl Observer for Gate {
 
     fn may_enter(&mut self, path: &[u8], _: BorrowedFd<'_>) -> bool {
         self.denied.is_none_or(|denied| !path.ends_with(denied))
+    }
+
+    fn may_read(&mut self, path: &[u8], file: BorrowedFd<'_>, size: u64) -> bool {
+        assert_eq!(rustix::fs::fstat(file).unwrap().st_size, i64::try_from(size).unwrap());
+        self.asked.push((String::from_utf8_lossy(path).into_owned(), size));
+        self.largest.is_none_or(|largest| size <= largest)
     }
 }
 
@@ -149,6 +158,40 @@ fn a_folder_that_the_caller_denies_is_not_entered_at_either_end() {
             assert!(gate.events.lines.contains(&denied), "{:?}", gate.events.lines);
         });
         assert!(to.join("z").exists() && !to.join("private").exists());
+    }
+}
+
+#[test]
+fn a_file_that_is_a_source_is_read_only_as_far_as_the_caller_permits() {
+    for checksum in [false, true] {
+        let place = tempfile::tempdir().unwrap();
+        let path = |name: &str| place.path().join(name);
+        ["t", "to"].iter().for_each(|name| fs::create_dir(path(name)).unwrap());
+        for (name, size) in [("small", 10), ("large", 11), ("t/large", 11)] {
+            fs::write(path(name), vec![b'x'; size]).unwrap();
+        }
+        let sources = ["small", "large", "t"].map(|name| source(&path(name))).to_vec();
+        let mut gate = Gate { largest: Some(10), ..Gate::default() };
+        let (near, far) = UnixStream::pair().unwrap();
+        thread::scope(|scope| {
+            let receiver = scope.spawn(|| {
+                let reader = far.try_clone().unwrap();
+                let to = Destination::inside(File::open(path("to")).unwrap().into()).unwrap();
+                Transfer::with_peers_options().receive(reader, far, to, &mut NoObserver).unwrap()
+            });
+            let reader = near.try_clone().unwrap();
+            let options = TransferOptions { checksum, ..tree_options() };
+            let sender = Transfer::with_options(options);
+            let summary = sender.send(reader, near, sources, &mut gate).unwrap();
+            assert_eq!(summary, receiver.join().unwrap());
+        });
+        // What lies in a folder is asked for with the folder.
+        gate.asked.sort();
+        gate.asked.dedup();
+        assert_eq!(gate.asked, [("large".to_owned(), 11), ("small".to_owned(), 10)]);
+        assert!(gate.events.lines.contains(&"Failed large denied".to_owned()));
+        assert!(path("to/small").exists() && !path("to/large").exists());
+        assert!(path("to/t/large").exists());
     }
 }
 

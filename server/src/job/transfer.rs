@@ -1,5 +1,5 @@
 //! What a job does for the process of a transfer: it gives the order, answers whether folders may be
-//! entered, by the rules of the moment, and keeps the account for the audit.
+//! entered and files read, by the rules of the moment, and keeps the account for the audit.
 
 use std::{
     ffi::OsString,
@@ -7,12 +7,13 @@ use std::{
     path::PathBuf,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Once,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
+use rcmd_transfer::Confinement;
 use tokio::{
     net::UnixStream,
     time::{Instant, sleep_until, timeout},
@@ -42,7 +43,8 @@ pub(super) struct Attending {
 }
 
 impl Attending {
-    /// Begins the conversation. Whether a folder may be entered is judged as `root` was.
+    /// Begins the conversation. Whether a folder may be entered or a file
+    /// read is judged as `root` was.
     pub(super) fn new(
         socket: UnixStream,
         order: Arc<[u8]>,
@@ -52,9 +54,9 @@ impl Attending {
     ) -> Self {
         let denied = Arc::new(AtomicU64::new(0));
         let counted = Arc::clone(&denied);
-        let judge = move |path: Vec<u8>| {
+        let judge = move |path: Vec<u8>, size: u64| {
             let path = PathBuf::from(OsString::from_vec(path));
-            let may = root.on(path, 0).is_some_and(|access| judge(&access).is_ok());
+            let may = root.on(path, size).is_some_and(|access| judge(&access).is_ok());
             counted.fetch_add(u64::from(!may), Ordering::Relaxed);
             may
         };
@@ -90,7 +92,7 @@ impl Attending {
 async fn talk(
     mut socket: UnixStream,
     order: Arc<[u8]>,
-    judge: impl Fn(Vec<u8>) -> bool,
+    judge: impl Fn(Vec<u8>, u64) -> bool,
 ) -> Option<Totals> {
     message::write_order(&mut socket, &order).await.ok()?;
     drop(order);
@@ -105,15 +107,34 @@ async fn talk(
         }
         match told {
             Told::Enter(path) => {
-                let may = judge(path);
+                let may = judge(path, 0);
                 if message::answer(&mut socket, may).await.is_err() {
                     break;
                 }
             }
+            Told::Read(path, size) => {
+                let may = judge(path, size);
+                if message::answer(&mut socket, may).await.is_err() {
+                    break;
+                }
+            }
+            Told::Confined(confinement) => note(confinement),
             Told::Totals(account) => totals = Some(account),
         }
     }
     totals
+}
+
+/// Logs, once in the server's life, that the kernel confines the processes of transfers in part or
+/// not at all. It is the word of one of them.
+fn note(confinement: Confinement) {
+    static NOTED: Once = Once::new();
+    let how = match confinement {
+        Confinement::Full => return,
+        Confinement::Partial => "confines the processes of transfers in part: its Landlock is old",
+        Confinement::NoNewPrivileges => "does not confine the processes of transfers: no Landlock",
+    };
+    NOTED.call_once(|| tracing::warn!("the kernel {how}"));
 }
 
 #[cfg(test)]
@@ -141,14 +162,20 @@ mod tests {
         Denial { kind: DenialKind::NoRule, rules, reason: text.clone(), hint: text }
     }
 
-    /// Asks as a process does, and returns the answers.
+    /// Asks as a process does whether folders may be entered, and returns the answers.
     fn ask(socket: &mut StdUnixStream, paths: &[&str]) -> Vec<bool> {
+        let contents: Vec<_> = paths.iter().map(|path| path.as_bytes().to_vec()).collect();
+        ask_as(socket, 1, &contents)
+    }
+
+    /// Asks questions of a kind, and returns the answers.
+    fn ask_as(socket: &mut StdUnixStream, kind: u8, contents: &[Vec<u8>]) -> Vec<bool> {
         use std::io::Read as _;
         let mut order = [0; 9];
         socket.read_exact(&mut order).unwrap();
-        let answers = paths.iter().map(|path| {
-            let length = u32::try_from(path.len()).unwrap().to_le_bytes();
-            socket.write_all(&[&[1][..], &length, path.as_bytes()].concat()).unwrap();
+        let answers = contents.iter().map(|content| {
+            let length = u32::try_from(content.len()).unwrap().to_le_bytes();
+            socket.write_all(&[&[kind][..], &length, content].concat()).unwrap();
             let mut answer = [9];
             socket.read_exact(&mut answer).unwrap();
             answer == [1]
@@ -168,6 +195,21 @@ mod tests {
         let process = thread::spawn(move || ask(&mut theirs, &["/srv/a", "/srv/no", "/srv/b"]));
         attending.step().await;
         assert_eq!(process.join().unwrap(), [true, false, true]);
+        assert_eq!(attending.end().await, TransferNote::default().ended(1, None));
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_read_is_judged_with_the_size_that_it_has_when_it_is_open() {
+        let judge = |access: &Access| {
+            let file = access.file().unwrap();
+            assert_eq!(file.path, std::path::Path::new("/srv/f"));
+            if file.size > 7 { Err(denial()) } else { Ok(()) }
+        };
+        let (mut attending, mut theirs) = attending(Box::new(judge));
+        let question = |size: u64| [&size.to_le_bytes()[..], b"/srv/f"].concat();
+        let process = thread::spawn(move || ask_as(&mut theirs, 3, &[question(7), question(8)]));
+        attending.step().await;
+        assert_eq!(process.join().unwrap(), [true, false]);
         assert_eq!(attending.end().await, TransferNote::default().ended(1, None));
     }
 

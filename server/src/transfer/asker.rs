@@ -1,4 +1,5 @@
-//! The observer of a transfer in its process: it asks the server for each folder, and counts.
+//! The observer of a transfer in its process: it asks the server for each folder and for each file that
+//! is a root, and counts.
 
 use std::{
     io,
@@ -11,7 +12,7 @@ use rustix::io::Errno;
 use super::message;
 use crate::process::look::path_of;
 
-/// Asks the server for each folder that a transfer enters.
+/// Asks the server for what a transfer enters and reads.
 #[derive(Debug)]
 pub(super) struct Asker {
     socket: UnixStream,
@@ -76,6 +77,14 @@ impl Observer for Asker {
     fn may_enter(&mut self, path: &[u8], folder: BorrowedFd<'_>) -> bool {
         // Without an answer nothing is permitted.
         self.ask(path, folder).unwrap_or(false)
+    }
+
+    fn may_read(&mut self, _: &[u8], file: BorrowedFd<'_>, size: u64) -> bool {
+        let there = path_of(file).map_err(io::Error::from);
+        let asked = there.and_then(|there| {
+            message::may_read(&mut self.socket, there.as_os_str().as_bytes(), size)
+        });
+        asked.unwrap_or(false)
     }
 }
 

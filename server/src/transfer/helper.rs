@@ -55,13 +55,13 @@ pub fn serve(mut arguments: impl Iterator<Item = OsString>) -> Option<ExitCode> 
 
 /// Carries out the transfer. Returns whether everything was transferred.
 fn live() -> Result<bool> {
+    // Other processes of the account must not be able to make this one say what they like.
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     let mut inheritance = Inheritance::of_a_new_process();
     let mut socket = inheritance.socket().context("a server alone starts this")?;
     let order = TransferOrder::decode(&message::read_order(&mut socket)?)?;
     let folders = inheritance.folders(order.folders())?;
     let umask = current_umask();
-    // Other processes of the account must not be able to make this one say what they like.
-    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     let _ = rustix::thread::set_name(c"rcmd-transfer");
     let names = list::Names::read(&order);
     let reach = match order {
@@ -69,7 +69,8 @@ fn live() -> Result<bool> {
         TransferOrder::Send { .. } | TransferOrder::List { .. } => Reach::Reads,
     };
     let roots: Vec<_> = folders.iter().map(|folder| (folder.as_fd(), reach)).collect();
-    confine(&roots).context("cannot confine itself")?;
+    let confinement = confine(&roots).context("cannot confine itself")?;
+    message::tell_confinement(&mut socket, confinement).context("the server is gone")?;
     let folders: Vec<_> = folders.into_iter().map(Arc::new).collect();
     let output = File::from(io::stdout().as_fd().try_clone_to_owned()?);
     if let TransferOrder::List { roots, is_long, .. } = &order {

@@ -10,7 +10,7 @@ use std::{
     os::unix::net::UnixStream as StdUnixStream,
 };
 
-use rcmd_transfer::Counts;
+use rcmd_transfer::{Confinement, Counts};
 use serde::{Deserialize, Serialize};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -28,12 +28,23 @@ const ACCOUNT: usize = 4096;
 const ENTER: u8 = 1;
 /// The kind of the account of the transfer; the content is JSON.
 const TOTALS: u8 = 2;
+/// The kind of a question whether a file may be read; the content is [`SIZE`] bytes of its size, and
+/// its path.
+const READ: u8 = 3;
+/// The kind of what the process says of its confinement; the content is one byte, 0 to 2.
+const CONFINED: u8 = 4;
+/// The number of bytes of a file's size.
+const SIZE: usize = 8;
 
 /// A message of the process.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Told {
     /// It asks whether the folder at this path may be entered.
     Enter(Vec<u8>),
+    /// It asks whether the file at this path may be read, up to this size in bytes.
+    Read(Vec<u8>, u64),
+    /// It says how far it is confined.
+    Confined(Confinement),
     /// It gives the account of the transfer.
     Totals(Totals),
 }
@@ -132,6 +143,8 @@ pub(crate) async fn read(stream: &mut UnixStream) -> io::Result<Option<Told>> {
     let most = match kind {
         ENTER => PATH,
         TOTALS => ACCOUNT,
+        READ => SIZE + PATH,
+        CONFINED => 1,
         _ => return Err(io::ErrorKind::InvalidData.into()),
     };
     let length = u32::from_le_bytes(length) as usize;
@@ -140,8 +153,19 @@ pub(crate) async fn read(stream: &mut UnixStream) -> io::Result<Option<Told>> {
     }
     let mut content = vec![0; length];
     stream.read_exact(&mut content).await?;
+    let invalid = || io::Error::from(io::ErrorKind::InvalidData);
     Ok(Some(match kind {
         ENTER => Told::Enter(content),
+        READ => {
+            let (size, path) = content.split_first_chunk::<SIZE>().ok_or_else(invalid)?;
+            Told::Read(path.to_vec(), u64::from_le_bytes(*size))
+        }
+        CONFINED => Told::Confined(match content.as_slice() {
+            [0] => Confinement::NoNewPrivileges,
+            [1] => Confinement::Partial,
+            [2] => Confinement::Full,
+            _ => return Err(invalid()),
+        }),
         _ => Told::Totals(serde_json::from_slice(&content)?),
     }))
 }
@@ -176,9 +200,38 @@ pub(super) fn read_order(stream: &mut StdUnixStream) -> io::Result<Vec<u8>> {
 /// If the path is too long, or the server does not answer.
 pub(super) fn may_enter(stream: &mut StdUnixStream, path: &[u8]) -> io::Result<bool> {
     tell(stream, ENTER, path, PATH)?;
+    is_permitted(stream)
+}
+
+/// Asks whether a file that is open may be read up to its size in bytes, on the process's side.
+///
+/// # Errors
+/// If the path is too long, or the server does not answer.
+pub(super) fn may_read(stream: &mut StdUnixStream, path: &[u8], size: u64) -> io::Result<bool> {
+    tell(stream, READ, &[&size.to_le_bytes()[..], path].concat(), SIZE + PATH)?;
+    is_permitted(stream)
+}
+
+fn is_permitted(stream: &mut StdUnixStream) -> io::Result<bool> {
     let mut answer = [0];
     stream.read_exact(&mut answer)?;
     Ok(answer == [1])
+}
+
+/// Says how far the process is confined, on the process's side.
+///
+/// # Errors
+/// If the server does not take it.
+pub(super) fn tell_confinement(
+    stream: &mut StdUnixStream,
+    confinement: Confinement,
+) -> io::Result<()> {
+    let said = match confinement {
+        Confinement::NoNewPrivileges => 0,
+        Confinement::Partial => 1,
+        Confinement::Full => 2,
+    };
+    tell(stream, CONFINED, &[said], 1)
 }
 
 /// Gives the account of the transfer, on the process's side.
@@ -218,8 +271,10 @@ mod tests {
         let said = totals.clone();
         let process = thread::spawn(move || {
             let order = read_order(&mut theirs).unwrap();
+            tell_confinement(&mut theirs, Confinement::Partial).unwrap();
             assert!(may_enter(&mut theirs, b"/a\xff").unwrap());
             assert!(!may_enter(&mut theirs, b"/b").unwrap());
+            assert!(may_read(&mut theirs, b"/c", u64::MAX - 1).unwrap());
             assert!(may_enter(&mut theirs, &vec![b'x'; PATH + 1]).is_err());
             tell_totals(&mut theirs, &said).unwrap();
             order
@@ -227,10 +282,15 @@ mod tests {
         // More than a socket can buffer.
         let order = vec![b'o'; 1 << 20];
         write_order(&mut ours, &order).await.unwrap();
+        let said = Told::Confined(Confinement::Partial);
+        assert_eq!(read(&mut ours).await.unwrap(), Some(said));
         assert_eq!(read(&mut ours).await.unwrap(), Some(Told::Enter(b"/a\xff".to_vec())));
         answer(&mut ours, true).await.unwrap();
         assert_eq!(read(&mut ours).await.unwrap(), Some(Told::Enter(b"/b".to_vec())));
         answer(&mut ours, false).await.unwrap();
+        let asked = Told::Read(b"/c".to_vec(), u64::MAX - 1);
+        assert_eq!(read(&mut ours).await.unwrap(), Some(asked));
+        answer(&mut ours, true).await.unwrap();
         assert_eq!(read(&mut ours).await.unwrap(), Some(Told::Totals(totals)));
         assert_eq!(read(&mut ours).await.unwrap(), None);
         assert_eq!(process.join().unwrap(), order);
@@ -242,7 +302,11 @@ mod tests {
         let digest = br#"{"files":0,"bytes":0,"made":0,"adjusted":0,"unchanged":0,"skipped":0,"vanished":0,"deleted":0,"failed":0,"digest":"\u001b[2J"}"#;
         let number = u32::try_from(digest.len()).unwrap().to_le_bytes();
         for said in [
-            [&[3][..], &[0; 4]].concat(),
+            [&[5][..], &[0; 4]].concat(),
+            [&[READ][..], &[7, 0, 0, 0], &[0; 7]].concat(),
+            [&[READ][..], &[9, 0, 1, 0]].concat(),
+            [&[CONFINED][..], &[1, 0, 0, 0, 3]].concat(),
+            [&[CONFINED][..], &[0; 4]].concat(),
             [&[ENTER][..], &long].concat(),
             [&[ENTER][..], &[255; 4]].concat(),
             [&[TOTALS][..], &[2, 0, 0, 0], b"{}"].concat(),

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 
 use rcmd_client::{Client, Command, Config, Report, Stdio, TransferVerb};
@@ -118,6 +118,23 @@ impl Peer {
             Transfer::with_options(options).receive(reader, writer, destination, events)
         };
         self.begin(self.command(verb, from), end).wait()
+    }
+
+    /// Begins to receive what stands at paths there into a folder here, which says nothing before it
+    /// is told to.
+    pub(crate) fn begin_fetch_when(
+        &self,
+        from: &[&Path],
+        into: &Path,
+        told: mpsc::Receiver<()>,
+    ) -> Running<'_> {
+        let verb = TransferVerb::Send { is_literal: false };
+        let destination = Destination::inside(File::open(into).unwrap().into()).unwrap();
+        let options = self.options.clone();
+        self.begin(self.command(verb, from), move |reader, writer, events| {
+            told.recv().unwrap();
+            Transfer::with_options(options).receive(reader, writer, destination, events)
+        })
     }
 
     fn begin(

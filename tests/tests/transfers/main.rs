@@ -2,6 +2,7 @@
 
 mod ends;
 mod foreign;
+mod sizes;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};

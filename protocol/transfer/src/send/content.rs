@@ -1,7 +1,10 @@
 //! The content of one file: opened and looked at again, compared with what the receiver has of it, read to the size
 //! that it had when it was opened, and looked at once more.
 
-use std::{io::Write, os::fd::OwnedFd};
+use std::{
+    io::Write,
+    os::fd::{AsFd as _, OwnedFd},
+};
 
 use rustix::{
     fs::{Mode, OFlags, SeekFrom},
@@ -14,6 +17,7 @@ use crate::{
     facts::{FileFacts, Sort},
     failure::{Failure, FailureKind, TransferError},
     limits,
+    report::Tally,
     wire::ToReceiver,
 };
 
@@ -97,6 +101,8 @@ impl<W: Write> Sender<'_, W> {
             }
             open(&folder, &pending.met)
         });
+        let opened = opened
+            .and_then(|opened| may_read(&mut self.tally, &pending.met, &opened).map(|()| opened));
         let opened = match opened {
             Ok(opened) => opened,
             Err(failure) => return Ok(Attempt::Failed(failure)),
@@ -176,6 +182,7 @@ impl<W: Write> Sender<'_, W> {
         }
         let folder = self.folders.open(&met.folder)?;
         let opened = open(&folder, met)?;
+        may_read(&mut self.tally, met, &opened)?;
         let mut digest = blake3::Hasher::new();
         let mut room = vec![0; limits::DATA];
         let mut at = 0;
@@ -240,6 +247,14 @@ fn open(folder: &OwnedFd, met: &Met) -> Result<Opened, Failure> {
         held = Some(content);
     }
     Ok(Opened { file, facts, held })
+}
+
+/// Asks whether a file that was opened may be read, if it is a source itself: it may be larger than when it was judged.
+fn may_read(tally: &mut Tally<'_>, met: &Met, opened: &Opened) -> Result<(), Failure> {
+    match met.is_source {
+        true => tally.may_read(&met.path(), opened.file.as_fd(), opened.facts.size),
+        false => Ok(()),
+    }
 }
 
 fn changed(message: &str) -> Failure {

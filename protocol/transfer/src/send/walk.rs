@@ -44,9 +44,21 @@ pub(super) struct Met {
     pub(super) facts: Option<FileFacts>,
     /// It has names in the tree that were not met yet.
     pub(super) has_more_names: bool,
+    /// It is a source itself.
+    pub(super) is_source: bool,
 }
 
 impl Met {
+    /// Returns an entry of a folder that is sent.
+    fn beneath(
+        folder: Rc<Folder>,
+        entry: Vec<u8>,
+        name: Vec<u8>,
+        facts: Option<FileFacts>,
+    ) -> Self {
+        Self { folder, entry, name, facts, has_more_names: false, is_source: false }
+    }
+
     /// Returns its path for events.
     pub(super) fn path(&self) -> Vec<u8> {
         self.folder.path(&self.name)
@@ -127,10 +139,8 @@ impl Walk {
                     }
                     // The rest of a folder that cannot be read on is missing.
                     (Err(failure), _) => {
-                        let name = Vec::new();
-                        let entry = Vec::new();
-                        let met = Met { folder, entry, name, facts: None, has_more_names: false };
-                        return Step::Miss(met, failure);
+                        let (entry, name) = (Vec::new(), Vec::new());
+                        return Step::Miss(Met::beneath(folder, entry, name, None), failure);
                     }
                     (Ok(_), None) => {}
                 }
@@ -159,6 +169,7 @@ impl Walk {
             name: name.clone(),
             facts,
             has_more_names: false,
+            is_source: true,
         };
         let root = Folder::root(Arc::clone(&above), source.id, b"");
         if let Some(failure) = source.failure {
@@ -219,13 +230,7 @@ impl Walk {
         if name::is_partial(&entry) {
             return None;
         }
-        let met = |facts| Met {
-            folder: Rc::clone(folder),
-            entry: entry.clone(),
-            name: entry.clone(),
-            facts,
-            has_more_names: false,
-        };
+        let met = |facts| Met::beneath(Rc::clone(folder), entry.clone(), entry.clone(), facts);
         let found = folders.open(folder).and_then(|open| {
             FileFacts::at(&open, &entry).map_err(|error| Failure::of(error, "look at it"))
         });
