@@ -4,6 +4,7 @@
 
 mod content;
 mod delete;
+mod doomed;
 mod files;
 mod finish;
 mod folders;
