@@ -75,6 +75,7 @@ impl Transfer {
             limits: self.limits,
             cancel: self.cancel,
             umask: self.umask,
+            unmade: None,
             account: rustix::process::geteuid().as_raw(),
             tally: Tally::new(observer),
             pending: HashMap::new(),
@@ -176,6 +177,8 @@ struct Receiver<'o, W> {
     limits: TransferLimits,
     cancel: Cancel,
     umask: u32,
+    /// Why the folder that everything goes into could not be made.
+    unmade: Option<Failure>,
     account: u32,
     tally: Tally<'o>,
     pending: HashMap<u64, Pending>,
