@@ -75,6 +75,7 @@ impl Transfer {
             limits: self.limits,
             cancel: self.cancel,
             umask: self.umask,
+            takes_links: self.takes_links,
             unmade: None,
             account: rustix::process::geteuid().as_raw(),
             tally: Tally::new(observer),
@@ -177,6 +178,8 @@ struct Receiver<'o, W> {
     limits: TransferLimits,
     cancel: Cancel,
     umask: u32,
+    /// Sources themselves may be links.
+    takes_links: bool,
     /// Why the folder that everything goes into could not be made.
     unmade: Option<Failure>,
     account: u32,

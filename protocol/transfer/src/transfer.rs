@@ -67,6 +67,7 @@ pub struct Transfer {
     pub(crate) cancel: Cancel,
     pub(crate) umask: u32,
     pub(crate) way: Option<Way>,
+    pub(crate) takes_links: bool,
 }
 
 impl Transfer {
@@ -85,6 +86,7 @@ impl Transfer {
             cancel: Cancel::default(),
             umask: 0o022,
             way: None,
+            takes_links: true,
         }
     }
 
@@ -107,6 +109,15 @@ impl Transfer {
     #[must_use]
     pub fn cancelled_by(mut self, cancel: &Cancel) -> Self {
         self.cancel = cancel.clone();
+        self
+    }
+
+    /// Makes the receiving end refuse a source that comes as a link, symbolic or hard, with `unsafe_path`. Below a
+    /// source links are taken. To be called where each source was asked for as what it leads to: else the other end
+    /// could plant a link where a file was asked for, and whoever writes that file next would write through it.
+    #[must_use]
+    pub fn refusing_links(mut self) -> Self {
+        self.takes_links = false;
         self
     }
 
