@@ -76,6 +76,7 @@ impl Transfer {
             cancel: self.cancel,
             umask: self.umask,
             takes_links: self.takes_links,
+            offers_in_place: self.offers_in_place,
             unmade: None,
             account: rustix::process::geteuid().as_raw(),
             tally: Tally::new(observer),
@@ -141,6 +142,8 @@ struct Offer {
     /// The name of the partial file, or nothing if the part is the file that is there.
     name: Option<Vec<u8>>,
     length: u64,
+    /// The bytes of each of its ranges, at an end of which the content may begin.
+    step: u64,
 }
 
 /// What became of an entry.
@@ -180,6 +183,8 @@ struct Receiver<'o, W> {
     umask: u32,
     /// Sources themselves may be links.
     takes_links: bool,
+    /// The sender may learn what a file has that is written over in place.
+    offers_in_place: bool,
     /// Why the folder that everything goes into could not be made.
     unmade: Option<Failure>,
     account: u32,

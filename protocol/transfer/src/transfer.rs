@@ -68,6 +68,7 @@ pub struct Transfer {
     pub(crate) umask: u32,
     pub(crate) way: Option<Way>,
     pub(crate) takes_links: bool,
+    pub(crate) offers_in_place: bool,
 }
 
 impl Transfer {
@@ -87,6 +88,7 @@ impl Transfer {
             umask: 0o022,
             way: None,
             takes_links: true,
+            offers_in_place: false,
         }
     }
 
@@ -118,6 +120,15 @@ impl Transfer {
     #[must_use]
     pub fn refusing_links(mut self) -> Self {
         self.takes_links = false;
+        self
+    }
+
+    /// Lets the receiving end tell the other one digests of a file that it writes over in place, so that only what
+    /// differs is sent. The other end learns by them whether it has the same content, in ranges of 1 MiB and more: to
+    /// be called only where it may read the destination too.
+    #[must_use]
+    pub fn offering_in_place(mut self) -> Self {
+        self.offers_in_place = true;
         self
     }
 
