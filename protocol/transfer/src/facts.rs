@@ -13,6 +13,9 @@ pub(crate) const PLAIN: u32 = 0o1777;
 /// The setuid and setgid bits.
 pub(crate) const SET_ID: u32 = 0o6000;
 
+/// What the system is asked for.
+const ASKED: StatxFlags = StatxFlags::BASIC_STATS.union(StatxFlags::MNT_ID);
+
 /// A time of a file: seconds since 1970 and nanoseconds after them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Time {
@@ -73,20 +76,29 @@ pub(crate) struct FileFacts {
     pub(crate) time: Time,
     pub(crate) id: FileId,
     pub(crate) names: u32,
+    /// The number of the mount that it is on, where the system says that.
+    mount: Option<u64>,
 }
 
 impl FileFacts {
     /// Returns the facts of an open file.
     pub(crate) fn of(file: impl AsFd) -> Result<Self, Errno> {
         let flags = AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW;
-        rustix::fs::statx(file, c"", flags, StatxFlags::BASIC_STATS).map(|found| Self::read(&found))
+        rustix::fs::statx(file, c"", flags, ASKED).map(|found| Self::read(&found))
     }
 
     /// Returns the facts of a name in a folder. A link is not followed, nor is anything mounted by asking.
     pub(crate) fn at(folder: impl AsFd, name: &[u8]) -> Result<Self, Errno> {
         let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
-        rustix::fs::statx(folder, name, flags, StatxFlags::BASIC_STATS)
-            .map(|found| Self::read(&found))
+        rustix::fs::statx(folder, name, flags, ASKED).map(|found| Self::read(&found))
+    }
+
+    /// Returns whether it is on the mount that another is on. Where the system does not say, the device counts.
+    pub(crate) fn is_on_mount_of(&self, other: &Self) -> bool {
+        match (self.mount, other.mount) {
+            (Some(own), Some(other)) => own == other,
+            _ => self.id.device == other.id.device,
+        }
     }
 
     fn read(found: &Statx) -> Self {
@@ -97,6 +109,7 @@ impl FileFacts {
             FileType::Symlink => Sort::Link,
             _ => Sort::Special,
         };
+        let has_mount = found.stx_mask & StatxFlags::MNT_ID.bits() != 0;
         Self {
             sort,
             mode: mode & 0o7777,
@@ -106,6 +119,7 @@ impl FileFacts {
             time: Time { seconds: found.stx_mtime.tv_sec, nanoseconds: found.stx_mtime.tv_nsec },
             id: FileId { device: (found.stx_dev_major, found.stx_dev_minor), inode: found.stx_ino },
             names: found.stx_nlink,
+            mount: has_mount.then_some(found.stx_mnt_id),
         }
     }
 }

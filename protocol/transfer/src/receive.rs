@@ -4,6 +4,7 @@
 
 mod content;
 mod delete;
+mod doomed;
 mod files;
 mod finish;
 mod folders;
@@ -74,6 +75,9 @@ impl Transfer {
             limits: self.limits,
             cancel: self.cancel,
             umask: self.umask,
+            takes_links: self.takes_links,
+            offers_in_place: self.offers_in_place,
+            unmade: None,
             account: rustix::process::geteuid().as_raw(),
             tally: Tally::new(observer),
             pending: HashMap::new(),
@@ -138,6 +142,8 @@ struct Offer {
     /// The name of the partial file, or nothing if the part is the file that is there.
     name: Option<Vec<u8>>,
     length: u64,
+    /// The bytes of each of its ranges, at an end of which the content may begin.
+    step: u64,
 }
 
 /// What became of an entry.
@@ -175,6 +181,12 @@ struct Receiver<'o, W> {
     limits: TransferLimits,
     cancel: Cancel,
     umask: u32,
+    /// Sources themselves may be links.
+    takes_links: bool,
+    /// The sender may learn what a file has that is written over in place.
+    offers_in_place: bool,
+    /// Why the folder that everything goes into could not be made.
+    unmade: Option<Failure>,
     account: u32,
     tally: Tally<'o>,
     pending: HashMap<u64, Pending>,

@@ -67,6 +67,8 @@ pub struct Transfer {
     pub(crate) cancel: Cancel,
     pub(crate) umask: u32,
     pub(crate) way: Option<Way>,
+    pub(crate) takes_links: bool,
+    pub(crate) offers_in_place: bool,
 }
 
 impl Transfer {
@@ -85,6 +87,8 @@ impl Transfer {
             cancel: Cancel::default(),
             umask: 0o022,
             way: None,
+            takes_links: true,
+            offers_in_place: false,
         }
     }
 
@@ -107,6 +111,24 @@ impl Transfer {
     #[must_use]
     pub fn cancelled_by(mut self, cancel: &Cancel) -> Self {
         self.cancel = cancel.clone();
+        self
+    }
+
+    /// Makes the receiving end refuse a source that comes as a link, symbolic or hard, with `unsafe_path`. Below a
+    /// source links are taken. To be called where each source was asked for as what it leads to: else the other end
+    /// could plant a link where a file was asked for, and whoever writes that file next would write through it.
+    #[must_use]
+    pub fn refusing_links(mut self) -> Self {
+        self.takes_links = false;
+        self
+    }
+
+    /// Lets the receiving end tell the other one digests of a file that it writes over in place, so that only what
+    /// differs is sent. The other end learns by them whether it has the same content, in ranges of 1 MiB and more: to
+    /// be called only where it may read the destination too.
+    #[must_use]
+    pub fn offering_in_place(mut self) -> Self {
+        self.offers_in_place = true;
         self
     }
 

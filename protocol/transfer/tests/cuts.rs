@@ -14,7 +14,7 @@ use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
 
 use ends::{Cut, Ended, named, rounds, run, source, transfer, tree_options};
 use rcmd_transfer::{Transfer, TransferError, TransferOptions};
-use tree::{Dice, describe, fill, partials, set_time};
+use tree::{Dice, describe, fill, partials, set_mode, set_time};
 
 /// Transfers until so many bytes of the sender have passed.
 fn cut_after(bytes: usize, options: &TransferOptions, from: &Path, to: &Path) -> Ended {
@@ -37,6 +37,9 @@ fn assert_whole(from: &Path, to: &Path) {
         }
     }
 }
+
+/// The bytes that a cut costs at most: the rest of a range, and what is under way.
+const LOST: u64 = 2 << 20;
 
 #[test]
 fn a_tree_that_is_cut_anywhere_is_taken_up_and_little_is_sent_twice() {
@@ -72,7 +75,7 @@ fn a_tree_that_is_cut_anywhere_is_taken_up_and_little_is_sent_twice() {
             Ok(_) => {
                 assert_eq!(describe(&to), describe(&from));
                 assert!(partials(&to).is_empty());
-                let most = whole.crossed + failed * (1 << 20);
+                let most = whole.crossed + failed * LOST;
                 assert!(crossed <= most, "{crossed} bytes in {failed} cuts, not {most}");
                 fs::remove_dir_all(&to).unwrap();
                 (crossed, failed) = (0, 0);
@@ -83,7 +86,7 @@ fn a_tree_that_is_cut_anywhere_is_taken_up_and_little_is_sent_twice() {
     crossed += ended.summary().crossed;
     assert_eq!(describe(&to), describe(&from));
     assert!(partials(&to).is_empty());
-    assert!(crossed <= whole.crossed + failed * (1 << 20));
+    assert!(crossed <= whole.crossed + failed * LOST);
 }
 
 #[test]
@@ -93,7 +96,7 @@ fn nothing_that_looks_finished_is_left_of_a_file_that_was_cut() {
     fs::create_dir(place.path().join("d")).unwrap();
     fs::write(&from, Dice::new(1).bytes(3 << 20)).unwrap();
     fs::write(&to, b"the old one").unwrap();
-    assert!(cut_after(1 << 20, &tree_options(), &from, &to).sender.is_err());
+    assert!(cut_after(2 << 20, &tree_options(), &from, &to).sender.is_err());
     assert_eq!(fs::read(&to).unwrap(), b"the old one");
     let left = partials(&place.path().join("d"));
     assert_eq!(left.len(), 1, "{left:?}");
@@ -149,9 +152,25 @@ fn a_file_in_place_goes_on_from_where_it_is_the_same() {
     fs::write(&from, &content).unwrap();
     fs::write(&to, &content[..3 << 20]).unwrap();
     let options = TransferOptions { in_place: true, ..tree_options() };
-    let ended = transfer(&options, vec![source(&from)], named(&to));
+    let sender = Transfer::with_options(options);
+    let receiver = Transfer::with_peers_options().offering_in_place();
+    let ended = run(sender, receiver, vec![source(&from)], named(&to), |stream| stream);
     assert_eq!(ended.summary().crossed, 1 << 20);
     assert_eq!(fs::read(&to).unwrap(), content);
+}
+
+#[test]
+fn a_file_in_place_that_is_cut_runs_as_nobody_else() {
+    let place = tempfile::tempdir().unwrap();
+    let (from, to) = (place.path().join("f"), place.path().join("g"));
+    fs::write(&from, Dice::new(7).bytes(4 << 20)).unwrap();
+    fs::write(&to, b"a program").unwrap();
+    set_mode(&to, 0o6755);
+    let options = TransferOptions { in_place: true, ..tree_options() };
+    assert!(cut_after(2 << 20, &options, &from, &to).sender.is_err());
+    let facts = fs::metadata(&to).unwrap();
+    assert!(facts.len() > 1 << 20, "{}", facts.len());
+    assert_eq!(facts.mode() & 0o7777, 0o755);
 }
 
 #[test]

@@ -170,6 +170,14 @@ fn what_has_no_end_is_ended() {
     let (_, events) = hear(place.path(), &deep);
     assert_eq!(events.iter().filter(|line| line.starts_with("Created")).count(), 1_024);
     assert!(events.last().unwrap().ends_with("too_big"));
+    // The same where none of them can be made, with names that are longer than any.
+    let name = [b"../", &[b'x'; 4_000][..]].concat();
+    let deep: Vec<_> = (0..1_500).map(|_| folder(&name)).collect();
+    let (ended, events) = hear(place.path(), &deep);
+    assert_protocol(&ended);
+    assert_eq!(events.len(), 1_025);
+    let longest = events.iter().map(String::len).max().unwrap();
+    assert!(longest < 300_000, "{longest}");
 }
 
 #[test]

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 
 use super::display::Display;
 use super::errand::{Errands, Word};
-use super::local::{Sources, private_folder};
+use super::local::{Sources, open_fetched, private_folder};
 use super::verdict::{FAILED, HostEnd};
 use crate::session;
 use crate::settings::Verbosity;
@@ -137,7 +137,7 @@ fn editor(path: &Path) -> Result<u8, WireError> {
 }
 
 fn digest(path: &Path) -> Result<blake3::Hash, WireError> {
-    let read = File::open(path).and_then(|file| {
+    let read = open_fetched(path).and_then(|file| {
         let mut hasher = blake3::Hasher::new();
         io::copy(&mut &file, &mut hasher)?;
         Ok(hasher.finalize())

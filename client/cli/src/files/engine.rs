@@ -67,7 +67,8 @@ fn run(
         Part::Receives(place) => match place.open() {
             Err(failure) => EngineEnd { transfer: Err(failure.into()), output: None },
             Ok(open) => {
-                let transfer = transfer.umask(current_umask());
+                // Each source was asked for as what it leads to; and this user reads what is written over here.
+                let transfer = transfer.umask(current_umask()).refusing_links().offering_in_place();
                 let destination = open.destination.clone();
                 let transfer = transfer.receive(reader, writer, destination, &mut watcher);
                 let output = match &transfer {

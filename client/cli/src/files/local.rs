@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use rcmd_client::{ErrorKind, WireError};
 use rcmd_transfer::{Destination, Failure, FailureKind, Landing, TransferSource, current_umask};
-use rustix::fs::CWD;
+use rustix::fs::{CWD, Mode, OFlags};
 use tempfile::TempDir;
 
 use super::words;
@@ -109,6 +109,19 @@ pub(super) fn private_folder() -> io::Result<TempDir> {
     tempfile::Builder::new().prefix("rcmd-").permissions(Permissions::from_mode(0o700)).tempdir()
 }
 
+/// Opens a file that was fetched, as a file alone: nothing that a host sends is followed, or waited for.
+///
+/// # Errors
+/// It is missing, is a link or anything else than a file, or can't be read.
+pub(super) fn open_fetched(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = File::from(rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty())?);
+    if file.metadata()?.is_file() {
+        return Ok(file);
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidData, "what came is no file"))
+}
+
 /// Where what is fetched from one host goes.
 #[derive(Clone, Debug)]
 pub(super) struct LocalPlace {
@@ -191,7 +204,7 @@ impl OpenPlace {
     /// Standard output can't be written. A reader that has gone is told as such.
     pub(super) fn finish(self) -> io::Result<()> {
         let Some(spool) = self.spool.filter(|_| self.is_stream) else { return Ok(()) };
-        let mut file = match File::open(spool.path().join(SPOOLED)) {
+        let mut file = match open_fetched(&spool.path().join(SPOOLED)) {
             Ok(file) => file,
             // It failed, which was told.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -275,6 +288,30 @@ mod tests {
         fs::write(place.path().join("file"), b"x").unwrap();
         let error = fetch(&place.path().join("file"), "web1", false).err().unwrap();
         assert_eq!(error.kind, FailureKind::Exists);
+    }
+
+    #[test]
+    fn what_was_fetched_is_read_as_a_file_alone() {
+        let place = tempfile::tempdir().unwrap();
+        let path = |name: &str| place.path().join(name);
+        fs::write(path("secret"), b"secret").unwrap();
+        std::os::unix::fs::symlink("secret", path("link")).unwrap();
+        let kind = rustix::fs::FileType::Fifo;
+        rustix::fs::mknodat(CWD, path("pipe"), kind, Mode::RUSR, 0).unwrap();
+        for name in ["link", "pipe", ""] {
+            open_fetched(&path(name)).unwrap_err();
+        }
+        open_fetched(&path("secret")).unwrap();
+    }
+
+    #[test]
+    fn a_link_for_standard_output_is_not_followed() {
+        let place = tempfile::tempdir().unwrap();
+        fs::write(place.path().join("secret"), b"secret").unwrap();
+        let open = OpenPlace::of_stream().unwrap();
+        let spooled = open.spool.as_ref().unwrap().path().join(SPOOLED);
+        std::os::unix::fs::symlink(place.path().join("secret"), spooled).unwrap();
+        open.finish().unwrap_err();
     }
 
     #[test]

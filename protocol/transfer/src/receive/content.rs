@@ -63,9 +63,13 @@ impl<W: Write> Receiver<'_, W> {
         let mut current = Current { index, opening: *opening, at: opening.offset, writing: None };
         // A file that has failed meanwhile may still begin once more.
         if let Some(mut pending) = self.pending.remove(&index) {
-            let offered = pending.offer.as_ref().map_or(0, |offer| offer.length);
+            let (offered, step) =
+                pending.offer.as_ref().map_or((0, 1), |offer| (offer.length, offer.step));
             if opening.offset > offered {
                 return Err(TransferError::Protocol("a content begins behind what is here"));
+            }
+            if opening.offset.checked_rem(step) != Some(0) {
+                return Err(TransferError::Protocol("a content begins within a range"));
             }
             match self.open_target(opening, &mut pending) {
                 Ok((target, digest)) => {
@@ -132,8 +136,11 @@ impl<W: Write> Receiver<'_, W> {
         {
             target::keep_owner(target.file(), found)?;
         }
-        if matches!(target, Target::Unnamed(_)) {
-            return Ok(digest);
+        match target {
+            Target::Unnamed(_) => return Ok(digest),
+            // The content that it had was given these bits; a transfer that is cut leaves another.
+            Target::InPlace(file) => target::drop_set_id(file)?,
+            Target::Partial { .. } => {}
         }
         partial::add_beginning(target.file(), opening.offset, &mut digest)?;
         target::truncate(target.file(), opening.offset)?;

@@ -5,15 +5,17 @@ use std::{io::Write, os::fd::OwnedFd, rc::Rc, sync::Arc};
 use rustix::{fs::AtFlags, io::Errno};
 
 use super::{
-    Receiver, partial,
-    place::{Place, State},
+    Receiver,
+    doomed::{Doomed, check_mount},
+    partial,
+    place::{NameSet, Place, State},
     target,
 };
 use crate::{
     beneath::Folder,
     facts::{FileFacts, Sort},
     failure::{Failure, FailureKind, TransferError},
-    limits, list, name,
+    limits, name,
     report::{FileAction, FileKind, Withheld},
 };
 
@@ -27,6 +29,10 @@ pub(super) struct Deletions {
     there: u64,
     /// Not all of it is in the list.
     pub(super) is_partial: bool,
+    /// How many entries may still be removed.
+    left: u64,
+    /// There was more to remove than that.
+    pub(super) is_over: bool,
 }
 
 struct Deletion {
@@ -34,13 +40,13 @@ struct Deletion {
     name: Vec<u8>,
 }
 
-/// An entry below a folder that is deleted.
-struct Doomed<'a> {
-    above: &'a Rc<Folder>,
-    name: &'a [u8],
-    /// Its path for the rules, and for events.
-    for_rules: Vec<u8>,
-    path: Vec<u8>,
+/// A folder that is compared with the source.
+struct Within<'a> {
+    place: &'a Rc<Place>,
+    folder: &'a Rc<Folder>,
+    open: &'a OwnedFd,
+    facts: FileFacts,
+    names: &'a NameSet,
 }
 
 impl<W: Write> Receiver<'_, W> {
@@ -55,8 +61,12 @@ impl<W: Write> Receiver<'_, W> {
         };
         let mut from = Some(0);
         while let Some(at) = from {
-            let (open, found) = match self.listed(folder, at) {
-                Ok(found) => found,
+            let listed = self.listed(folder, at).and_then(|(open, found)| {
+                let facts = FileFacts::of(&open);
+                Ok((facts.map_err(|error| Failure::of(error, "look at it"))?, open, found))
+            });
+            let (facts, open, found) = match listed {
+                Ok(listed) => listed,
                 Err(failure) => {
                     let path = place.path(b"");
                     return self.tell(path, FileKind::Folder, FileAction::Failed, Some(failure));
@@ -65,7 +75,8 @@ impl<W: Write> Receiver<'_, W> {
             from = found.next;
             for name in &found.names {
                 if !names.contains(name) {
-                    self.consider(place, folder, &open, name)?;
+                    let within = Within { place, folder, open: &open, facts, names: &names };
+                    self.consider(&within, name)?;
                 } else {
                     self.deletions.there += 1;
                 }
@@ -75,30 +86,39 @@ impl<W: Write> Receiver<'_, W> {
     }
 
     /// Puts an entry into the list of what is to be deleted, unless it is spared.
-    fn consider(
-        &mut self,
-        place: &Rc<Place>,
-        folder: &Rc<Folder>,
-        open: &OwnedFd,
-        name: &[u8],
-    ) -> Result<(), TransferError> {
+    fn consider(&mut self, within: &Within<'_>, name: &[u8]) -> Result<(), TransferError> {
+        let Within { place, folder, open, .. } = *within;
         if name::is_partial(name) {
             self.remove_stale(open, name);
             return Ok(());
         }
-        let Ok(facts) = FileFacts::at(open, name) else {
-            return Ok(());
+        let facts = match FileFacts::at(open, name) {
+            Ok(facts) => facts,
+            Err(Errno::NOENT) => return Ok(()),
+            Err(error) => {
+                let failure = Some(Failure::of(error, "look at it"));
+                return self.tell(place.path(name), FileKind::Other, FileAction::Failed, failure);
+            }
         };
         let is_folder = facts.sort == Sort::Folder;
         let for_rules = place.path_for_rules(name);
         self.deletions.there += 1;
-        if self.options.rules.excludes(&for_rules, is_folder) {
+        if self.options.rules.excludes(&for_rules, is_folder)
+            || within.names.may_have(name) && folds_names(open, name, &facts)
+        {
             return Ok(());
         }
-        let mut count = 1;
+        if let Err(failure) = check_mount(&facts, &within.facts) {
+            let path = place.path(name);
+            return self.tell(path, kind_of(facts.sort), FileAction::Failed, Some(failure));
+        }
+        let mut count: u64 = 1;
         if is_folder {
-            let doomed = Doomed { above: folder, name, for_rules, path: Vec::new() };
-            count += self.walk_doomed(doomed, false)?;
+            let path = place.path(name);
+            let (above, name) = (Rc::clone(folder), name.to_vec());
+            let doomed = Doomed { above, name, facts, for_rules, path };
+            // What may not be removed has failed by now, so that nothing is.
+            count = count.saturating_add(self.walk_doomed(doomed, false)?.unwrap_or_default());
             self.deletions.there = self.deletions.there.saturating_add(count - 1);
         }
         self.deletions.count = self.deletions.count.saturating_add(count);
@@ -143,6 +163,7 @@ impl<W: Write> Receiver<'_, W> {
         if deletions.count > most || deletions.is_partial {
             return Ok(Some(Withheld::TooMany));
         }
+        self.deletions.left = most;
         let mut changed: Option<Rc<Place>> = None;
         for Deletion { place, name } in deletions.list {
             if let Some(before) = &changed
@@ -152,7 +173,7 @@ impl<W: Write> Receiver<'_, W> {
             }
             self.delete_one(&place, &name)?;
             changed = Some(place);
-            if self.stopped {
+            if self.stopped || self.deletions.is_over {
                 break;
             }
         }
@@ -178,24 +199,28 @@ impl<W: Write> Receiver<'_, W> {
             return Ok(());
         };
         let path = place.path(name);
-        let sort = self.open_for_deletion(place, folder).and_then(|open| {
-            let facts = FileFacts::at(&open, name);
-            let facts = facts.map_err(|error| Failure::of(error, "look at it"))?;
-            Ok((open, facts.sort))
+        let found = self.open_for_deletion(place, folder).and_then(|open| {
+            let looked = |error| Failure::of(error, "look at it");
+            let facts = FileFacts::at(&open, name).map_err(looked)?;
+            check_mount(&facts, &FileFacts::of(&open).map_err(looked)?)?;
+            Ok((open, facts))
         });
-        let (open, sort) = match sort {
+        let (open, facts) = match found {
             Ok(found) => found,
             Err(failure) if failure.kind == FailureKind::NoSuchFile => return Ok(()),
             Err(failure) => {
                 return self.tell(path, FileKind::Other, FileAction::Failed, Some(failure));
             }
         };
-        if sort == Sort::Folder {
+        if facts.sort == Sort::Folder {
             let for_rules = place.path_for_rules(name);
-            let doomed = Doomed { above: folder, name, for_rules, path: path.clone() };
-            self.walk_doomed(doomed, true)?;
+            let (above, name, path) = (Rc::clone(folder), name.to_vec(), path.clone());
+            let doomed = Doomed { above, name, facts, for_rules, path };
+            if self.walk_doomed(doomed, true)?.is_none() {
+                return Ok(());
+            }
         }
-        self.unlink(&open, name, sort, path)
+        self.unlink(&open, name, facts.sort, path)
     }
 
     /// Opens a folder in which something is deleted. Its permission bits are set again by `finish_place`.
@@ -218,23 +243,29 @@ impl<W: Write> Receiver<'_, W> {
     }
 
     /// Removes one entry, which is no folder with anything in it.
-    fn unlink(
+    pub(super) fn unlink(
         &mut self,
         folder: &OwnedFd,
         name: &[u8],
         sort: Sort,
         path: Vec<u8>,
     ) -> Result<(), TransferError> {
-        let (kind, flags) = match sort {
-            Sort::Folder => (FileKind::Folder, AtFlags::REMOVEDIR),
-            Sort::File => (FileKind::File, AtFlags::empty()),
-            Sort::Link => (FileKind::Link, AtFlags::empty()),
-            Sort::Special => (FileKind::Other, AtFlags::empty()),
-        };
+        let kind = kind_of(sort);
+        if self.deletions.left == 0 {
+            self.deletions.is_over = true;
+            let text = "more is there by now than may be deleted";
+            let failure = Failure::new(FailureKind::TooBig, text);
+            return self.tell(path, kind, FileAction::Failed, Some(failure));
+        }
+        let is_folder = sort == Sort::Folder;
+        let flags = if is_folder { AtFlags::REMOVEDIR } else { AtFlags::empty() };
         let done =
             if self.options.dry_run { Ok(()) } else { rustix::fs::unlinkat(folder, name, flags) };
         match done {
-            Ok(()) => self.tell(path, kind, FileAction::Deleted, None),
+            Ok(()) => {
+                self.deletions.left -= 1;
+                self.tell(path, kind, FileAction::Deleted, None)
+            }
             // Something in it was spared.
             Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST) => Ok(()),
             Err(error) => {
@@ -243,79 +274,24 @@ impl<W: Write> Receiver<'_, W> {
             }
         }
     }
-
-    /// Goes through a folder that is deleted. Returns how many entries it has that are not spared; with `removes`
-    /// they are removed.
-    fn walk_doomed(&mut self, doomed: Doomed<'_>, removes: bool) -> Result<u64, TransferError> {
-        let entered = self.folders.enter(doomed.above, doomed.name).and_then(|folder| {
-            if folder.depth() > limits::DEPTH {
-                let text = format!("it lies deeper than {} folders", limits::DEPTH);
-                return Err(Failure::new(FailureKind::TooBig, text));
-            }
-            if removes && !self.options.dry_run && self.account != 0 {
-                let open = self.folders.open(&folder)?;
-                let facts =
-                    FileFacts::of(&open).map_err(|error| Failure::of(error, "look at it"))?;
-                if facts.mode & 0o700 != 0o700 && facts.owner.0 == self.account {
-                    target::set_mode(&open, facts.mode | 0o700)?;
-                    self.folders.close(&folder);
-                }
-            }
-            Ok(folder)
-        });
-        let mut count = 0;
-        let mut from = Some(0);
-        while let Some(at) = from {
-            let listed = entered.as_ref().map_err(Clone::clone);
-            let listed = listed.and_then(|folder| Ok((folder, self.listed(folder, at)?)));
-            let (folder, (open, found)) = match listed {
-                Ok(listed) => listed,
-                Err(failure) if removes => {
-                    let path = doomed.path;
-                    self.tell(path, FileKind::Folder, FileAction::Failed, Some(failure))?;
-                    return Ok(count);
-                }
-                // What cannot be counted is told when it cannot be removed.
-                Err(_) => return Ok(count),
-            };
-            from = found.next;
-            for name in &found.names {
-                let Ok(facts) = FileFacts::at(&open, name) else {
-                    continue;
-                };
-                let for_rules = joined(&doomed.for_rules, name);
-                let is_folder = facts.sort == Sort::Folder;
-                let is_partial = name::is_partial(name);
-                if is_partial || self.options.rules.excludes(&for_rules, is_folder) {
-                    continue;
-                }
-                count += 1;
-                let path = joined(&doomed.path, name);
-                if is_folder {
-                    let below = Doomed { above: folder, name, for_rules, path: path.clone() };
-                    count += self.walk_doomed(below, removes)?;
-                }
-                if removes {
-                    self.unlink(&open, name, facts.sort, path)?;
-                }
-            }
-        }
-        Ok(count)
-    }
-
-    /// Reads names of a folder, and returns it with them.
-    fn listed(
-        &mut self,
-        folder: &Rc<Folder>,
-        from: u64,
-    ) -> Result<(Arc<OwnedFd>, list::Names), Failure> {
-        let open = self.folders.open(folder)?;
-        let most = limits::LISTED_AT_LEAST * 64;
-        let found = list::names(&open, from, most);
-        Ok((open, found.map_err(|error| Failure::of(error, "read the folder"))?))
-    }
 }
 
-fn joined(path: &[u8], name: &[u8]) -> Vec<u8> {
-    [path, name].join(&b'/')
+/// Returns whether a folder finds an entry by another name too that only differs in case, or by a point at its end, as
+/// vfat and folders of ext4 that are set up so do.
+fn folds_names(folder: &OwnedFd, name: &[u8], facts: &FileFacts) -> bool {
+    let text = String::from_utf8_lossy(name);
+    let others = [text.to_uppercase(), text.to_lowercase(), format!("{text}.")];
+    let is_same = |other: &String| {
+        FileFacts::at(folder, other.as_bytes()).is_ok_and(|there| there.id == facts.id)
+    };
+    others.iter().filter(|other| other.as_bytes() != name).any(is_same)
+}
+
+fn kind_of(sort: Sort) -> FileKind {
+    match sort {
+        Sort::Folder => FileKind::Folder,
+        Sort::File => FileKind::File,
+        Sort::Link => FileKind::Link,
+        Sort::Special => FileKind::Other,
+    }
 }

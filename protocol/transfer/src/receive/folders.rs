@@ -37,6 +37,9 @@ impl<W: Write> Receiver<'_, W> {
         time: Time,
         name: &[u8],
     ) -> Result<(), TransferError> {
+        if self.places.len() > limits::DEPTH + 1 {
+            return Err(TransferError::Protocol("it announces a folder too deep for any to be"));
+        }
         let index = self.number(0)?;
         let above = self.place()?;
         let named = self.name_for(&above, name, true);
@@ -59,7 +62,9 @@ impl<W: Write> Receiver<'_, W> {
             Ok((place, _)) => place,
             Err(failure) => {
                 let state = State::Dead(failure.kind);
-                Rc::new(Place::absent(&above, &name, above.above.is_none(), state))
+                // Every path below repeats it, and it may have more bytes than any name.
+                let name = name.get(..limits::FILE_NAME).unwrap_or(&name);
+                Rc::new(Place::absent(&above, name, above.above.is_none(), state))
             }
         };
         if place.is_made && mode & SET_ID != 0 {
@@ -89,6 +94,10 @@ impl<W: Write> Receiver<'_, W> {
             let text = "it is a folder, and only files were asked for";
             return Err(Failure::new(FailureKind::Special, text));
         }
+        if let Some(failure) = &self.unmade {
+            // Nothing goes into the folder above instead.
+            return Err(failure.clone());
+        }
         match &self.destination {
             DestinationKind::Inside => Ok(announced.to_vec()),
             DestinationKind::Named(_) | DestinationKind::Itself if self.is_named => {
@@ -110,32 +119,43 @@ impl<W: Write> Receiver<'_, W> {
             }
             DestinationKind::NewFolder(name) => {
                 let name = name.clone();
-                self.make_destination(above, &name)?;
-                Ok(announced.to_vec())
+                match self.make_destination(above, &name) {
+                    Ok(place) => {
+                        (self.places, self.destination) = (vec![place], DestinationKind::Inside);
+                        Ok(announced.to_vec())
+                    }
+                    Err(failure) => {
+                        self.unmade = Some(failure.clone());
+                        Err(failure)
+                    }
+                }
             }
         }
     }
 
     /// Makes the folder that everything goes into.
-    fn make_destination(&mut self, above: &Rc<Place>, name: &[u8]) -> Result<(), Failure> {
-        self.destination = DestinationKind::Inside;
-        let State::There(folder) = &above.state else {
-            return Ok(());
-        };
-        let state = if self.options.dry_run {
-            State::Missing
-        } else {
-            let open = self.folders.open(folder)?;
-            let mode = Mode::from_raw_mode(0o777 & !self.umask);
-            let made = rustix::fs::mkdirat(&open, name, mode);
-            made.map_err(|error| Failure::of(error, "make the folder"))?;
-            State::There(self.folders.enter(folder, name)?)
+    fn make_destination(&mut self, above: &Rc<Place>, name: &[u8]) -> Result<Rc<Place>, Failure> {
+        let state = match &above.state {
+            State::There(folder) if !self.options.dry_run => {
+                let open = self.folders.open(folder)?;
+                let mode = Mode::from_raw_mode(0o777 & !self.umask);
+                let made = rustix::fs::mkdirat(&open, name, mode);
+                made.map_err(|error| Failure::of(error, "make the folder"))?;
+                let entered = self.folders.enter(folder, name)?;
+                let descriptor = self.folders.open(&entered)?;
+                if let Err(failure) = self.tally.may_enter(name, descriptor.as_fd()) {
+                    // It is empty, and nobody asked for it.
+                    let _ = rustix::fs::unlinkat(&open, name, AtFlags::REMOVEDIR);
+                    return Err(failure);
+                }
+                State::There(entered)
+            }
+            _ => State::Missing,
         };
         let mut place = Place::absent(above, name, true, state);
         place.above = None;
         place.found_mode = 0o700;
-        self.places = vec![Rc::new(place)];
-        Ok(())
+        Ok(Rc::new(place))
     }
 
     /// Remembers a name that the source has.

@@ -58,12 +58,25 @@ impl<W: Write> Receiver<'_, W> {
         self.files += 1;
         let place = self.place()?;
         let mut has_name = name.to_vec();
-        let made = self.name_for(&place, name, false).and_then(|name| {
+        let named = self.may_be_link().and_then(|()| self.name_for(&place, name, false));
+        let made = named.and_then(|name| {
             has_name = name;
             self.ready_link(&place, time, linked, &has_name)
         });
         let outcome = made.unwrap_or_else(Outcome::failed);
         self.settle(index, &place.path(&has_name), FileKind::Link, outcome)
+    }
+
+    /// Checks that the entry that comes may be a link: a source itself may not, where the caller takes none.
+    ///
+    /// # Errors
+    /// `unsafe_path`.
+    fn may_be_link(&self) -> Result<(), Failure> {
+        if self.takes_links || self.places.len() > 1 {
+            return Ok(());
+        }
+        let text = "it is a link, and what it leads to was asked for";
+        Err(Failure::new(FailureKind::UnsafePath, text))
     }
 
     /// Makes a symbolic link, if it is not there.
@@ -148,7 +161,7 @@ impl<W: Write> Receiver<'_, W> {
         let index = self.number(0)?;
         self.files += 1;
         let place = self.place()?;
-        let named = self.name_for(&place, announced, false);
+        let named = self.may_be_link().and_then(|()| self.name_for(&place, announced, false));
         let Some(linked) = self.linked.get(&to) else {
             return Err(TransferError::Protocol("it links to what has no further names"));
         };

@@ -33,8 +33,9 @@ impl<W: Write> Receiver<'_, W> {
             return None;
         }
         let open = self.folders.open(folder).ok()?;
-        let (file, name) = match (&pending.found, self.options.in_place) {
-            (Some(found), true) => {
+        let (file, name) = match &pending.found {
+            Some(_) if self.options.in_place && !self.offers_in_place => return None,
+            Some(found) if self.options.in_place => {
                 (target::open_for_writing(&open, &pending.name, Some(found)).ok()?, None)
             }
             _ if size >= limits::LARGE => {
@@ -43,13 +44,15 @@ impl<W: Write> Receiver<'_, W> {
             }
             _ => return None,
         };
-        let length = FileFacts::of(&file).ok()?.size.min(size);
+        let there = FileFacts::of(&file).ok()?.size.min(size);
+        let step = (there / limits::RANGES + 1).next_multiple_of(limits::RANGE);
+        // The digest of a short range could be guessed: byte by byte, with lengths of the sender's choice.
+        let length = there - there.checked_rem(step).unwrap_or(there);
         if length == 0 && name.is_none() {
             return None;
         }
-        let step = (length / limits::RANGES + 1).next_multiple_of(limits::RANGE);
         let digests = digests(&file, length, step).ok()?;
-        pending.offer = Some(Offer { file, name, length });
+        pending.offer = Some(Offer { file, name, length, step });
         self.offers += 1;
         (length > 0).then_some(ToSender::Resume { index, length, step, digests })
     }

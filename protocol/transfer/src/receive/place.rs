@@ -103,11 +103,28 @@ impl Place {
 pub(super) struct NameSet {
     hasher: RandomState,
     hashes: HashSet<u64>,
+    /// What names are where their case does not count, if that is not the name itself.
+    folded: HashSet<u64>,
+    /// A name has letters that are not of ASCII.
+    has_others: bool,
 }
 
 impl NameSet {
     pub(super) fn insert(&mut self, name: &[u8]) {
         self.hashes.insert(self.hasher.hash_one(name));
+        let folded = folded(name);
+        if folded != name {
+            self.folded.insert(self.hasher.hash_one(&*folded));
+        }
+        self.has_others |= !name.is_ascii();
+    }
+
+    /// Returns whether a name may stand for one of these in a folder that folds names. What other letters than those
+    /// of ASCII become is a matter of the file system.
+    pub(super) fn may_have(&self, name: &[u8]) -> bool {
+        let hash = self.hasher.hash_one(&*folded(name));
+        let is_alike = self.hashes.contains(&hash) || self.folded.contains(&hash);
+        is_alike || self.has_others && !name.is_ascii()
     }
 
     pub(super) fn contains(&self, name: &[u8]) -> bool {
@@ -115,6 +132,12 @@ impl NameSet {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.hashes.len()
+        self.hashes.len() + self.folded.len()
     }
+}
+
+/// Returns what a name is where neither case nor points and blanks at its end count.
+fn folded(name: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(name).to_uppercase().to_lowercase();
+    text.trim_end_matches(['.', ' ']).as_bytes().to_vec()
 }

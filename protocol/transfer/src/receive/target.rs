@@ -15,7 +15,7 @@ use rustix::{
 };
 
 use crate::{
-    facts::{FileFacts, Sort},
+    facts::{FileFacts, SET_ID, Sort},
     failure::{Failure, FailureKind},
     name,
 };
@@ -224,7 +224,8 @@ pub(super) fn open_entry(folder: &OwnedFd, name: &[u8]) -> Result<OwnedFd, Errno
     }
 }
 
-/// Opens the file that is there, to write over it.
+/// Opens the file that is there, to write over it. It may have further names, wherever they are: to keep them one file
+/// is what writing in place is for.
 pub(super) fn open_for_writing(
     folder: &OwnedFd,
     name: &[u8],
@@ -250,6 +251,12 @@ pub(super) fn set_mode(file: impl AsFd, mode: u32) -> Result<(), Failure> {
         done => done,
     };
     set.map_err(|error| Failure::of(error, "set its permission bits"))
+}
+
+/// Takes the setuid and setgid bits off a file that is about to get another content.
+pub(super) fn drop_set_id(file: &File) -> Result<(), Failure> {
+    let facts = FileFacts::of(file).map_err(|error| Failure::of(error, "look at it"))?;
+    if facts.mode & SET_ID == 0 { Ok(()) } else { set_mode(file, facts.mode & !SET_ID) }
 }
 
 /// Sets the times of an open file, also of one that was opened by `O_PATH`.

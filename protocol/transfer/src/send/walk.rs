@@ -318,7 +318,10 @@ impl Walk {
                     Err(failure) => Step::Miss(met, failure),
                 }
             }
-            Sort::File if facts.names < 2 || !options.recursive => Step::File(met),
+            // A source itself is sent as a file: who asked for it gets one of its own.
+            Sort::File if facts.names < 2 || !options.recursive || self.levels.is_empty() => {
+                Step::File(met)
+            }
             Sort::File => {
                 if let Some(linked) = self.linked.get_mut(&facts.id) {
                     linked.left = linked.left.saturating_sub(1);

@@ -34,6 +34,11 @@ pub fn file(name: &[u8], size: u64) -> Vec<u8> {
     message(4, &[&MODE, &TIME, &size.to_be_bytes(), &[0, 0], &bytes16(name)])
 }
 
+/// An empty file that has further names.
+pub fn file_with_more_names(name: &[u8]) -> Vec<u8> {
+    message(4, &[&MODE, &TIME, &0_u64.to_be_bytes(), &[1, 0], &bytes16(name)])
+}
+
 pub fn link(name: &[u8], target: &[u8]) -> Vec<u8> {
     message(5, &[&TIME, &bytes16(target), &bytes16(name)])
 }

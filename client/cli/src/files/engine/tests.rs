@@ -134,6 +134,42 @@ fn a_host_that_is_asked_for_one_file_gives_that_or_nothing() {
 }
 
 #[test]
+fn a_host_that_sends_a_link_for_a_file_plants_none() {
+    let place = tempfile::tempdir().unwrap();
+    let path = |name: &str| place.path().join(name);
+    fs::write(path("mine"), b"mine").unwrap();
+    fs::create_dir(path("host")).unwrap();
+    std::os::unix::fs::symlink(path("mine"), path("host/a")).unwrap();
+    for (number, to) in [path("new"), path("mine")].into_iter().enumerate() {
+        let (part, asked) = fetch(&to, &["/srv/a"], false);
+        let source = TransferSource::at(CWD, &bytes(&path("host/a")), false).unwrap();
+        let (end, _, told) = run_with(part, asked, |reader, writer| {
+            let host = Transfer::with_peers_options();
+            host.send(reader, writer, vec![source], &mut NoObserver)
+        });
+        assert_eq!(end.transfer.unwrap().counts.failed, 1);
+        let failure = told[0].failure.as_ref().unwrap();
+        assert_eq!(failure.kind, FailureKind::UnsafePath, "{number}");
+        assert!(path("new").symlink_metadata().is_err());
+        assert!(path("mine").symlink_metadata().unwrap().is_file());
+    }
+}
+
+#[test]
+fn files_of_one_inode_that_are_asked_for_arrive_each_by_itself() {
+    let place = tempfile::tempdir().unwrap();
+    let path = |name: &str| place.path().join(name);
+    fs::create_dir(path("d")).unwrap();
+    fs::write(path("a"), b"content").unwrap();
+    fs::hard_link(path("a"), path("b")).unwrap();
+    let (part, asked) = fetch(&path("d"), &["/srv/*"], true);
+    let (one, other) = (path("a"), path("b"));
+    let (end, _, _) = run_with(part, asked, sends(&[(&one, "a"), (&other, "b")]));
+    assert_eq!(end.transfer.unwrap().counts.sent, 2);
+    assert_eq!(fs::read(path("d/b")).unwrap(), b"content");
+}
+
+#[test]
 fn a_place_that_cannot_be_is_told_and_nothing_is_made() {
     let place = tempfile::tempdir().unwrap();
     let missing = place.path().join("no/such");
