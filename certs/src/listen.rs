@@ -7,10 +7,12 @@ mod strangers;
 use std::{
     io,
     net::{IpAddr, SocketAddr},
+    os::fd::AsFd,
     sync::Arc,
     time::Duration,
 };
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustls::{HandshakeKind, ServerConfig, server::Acceptor};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
@@ -69,10 +71,11 @@ pub enum Answer {
 /// Carries out a server's part of a TLS handshake. When the ClientHello is complete, awaits `turn(Answer::Keys)` and
 /// keeps what it returns until the answer is computed and each task that was ready meanwhile has run. If the answer
 /// is a HelloRetryRequest, awaits `turn(Answer::Retry)` before it is sent, and keeps that until the handshake is over.
+/// When a turn has come, `has_left` is asked whether the peer has left meanwhile; if so, nothing is computed for it.
 ///
 /// # Errors
 /// Returns the reason of a failure with the stream, so that an alert can reach the peer before the stream is
-/// closed.
+/// closed; without one if the peer has left.
 ///
 /// # Cancel safety
 /// Not cancel safe: the stream is dropped with the call.
@@ -80,6 +83,7 @@ pub async fn handshake<S, T>(
     stream: S,
     config: Arc<ServerConfig>,
     turn: impl Fn(Answer) -> T,
+    has_left: impl Fn(&S) -> bool,
 ) -> Result<TlsStream<S>, (io::Error, Option<S>)>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -91,17 +95,42 @@ where
         Err(error) => return Err((error, acceptor.take_io())),
     };
     let keys = turn(Answer::Keys).await;
+    if has_left(&started.io) {
+        return Err((left(), None));
+    }
     let mut kind = None;
     let answered =
         started.into_stream_with(config, |connection| kind = connection.handshake_kind());
     yield_now().await;
     drop(keys);
     let _retry = match kind {
-        Some(HandshakeKind::FullWithHelloRetryRequest) => Some(turn(Answer::Retry).await),
+        Some(HandshakeKind::FullWithHelloRetryRequest) => {
+            let retry = turn(Answer::Retry).await;
+            if answered.get_ref().is_some_and(&has_left) {
+                return Err((left(), None));
+            }
+            Some(retry)
+        }
         _ => None,
     };
     let accepted = answered.into_fallible().await;
     accepted.map_err(|(error, stream)| (error, Some(stream)))
+}
+
+fn left() -> io::Error {
+    let why = "the peer left before its ClientHello was answered";
+    io::Error::new(io::ErrorKind::ConnectionAborted, why)
+}
+
+/// Returns whether the peer of a socket has closed its side, or the connection is broken. Bytes that came before and
+/// were not read make no difference. For a handshake that is its end: what proves who the peer is, it would send only
+/// after the server's answer. A peer that went without a word is still there.
+pub fn has_left<S: AsFd>(socket: &S) -> bool {
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    // A hang-up and an error are reported unasked (poll(2)).
+    let mut sockets = [PollFd::new(socket, PollFlags::RDHUP)];
+    // A call that fails says nothing about the peer.
+    poll(&mut sockets, Some(&at_once)).is_ok_and(|events| events > 0)
 }
 
 /// Reads and drops, for at most `time`, the bytes of a peer that is turned away. Closing a socket with unread
@@ -118,6 +147,8 @@ pub async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, time: Dura
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use rustix::io::Errno;
 
     use super::*;
@@ -138,6 +169,37 @@ mod tests {
         bind(both[1], &both).unwrap();
         // By itself `[::]` also serves IPv4, and so its port is taken here.
         assert_eq!(bind(both[1], &both[1..]).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn a_peer_has_left_when_it_sends_no_more_whatever_came_before() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let connect = || {
+            let far = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            (listener.accept().unwrap().0, far)
+        };
+        let wait = |near: &std::net::TcpStream| {
+            let mut sockets = [PollFd::new(near, PollFlags::RDHUP)];
+            poll(&mut sockets, None).unwrap();
+        };
+        let (near, mut far) = connect();
+        assert!(!has_left(&near));
+        far.write_all(b"not read").unwrap();
+        let mut sockets = [PollFd::new(&near, PollFlags::IN)];
+        poll(&mut sockets, None).unwrap();
+        assert!(!has_left(&near));
+        far.shutdown(std::net::Shutdown::Write).unwrap();
+        wait(&near);
+        assert!(has_left(&near));
+
+        // A socket that is closed with bytes that nobody has read is reset.
+        let (near, mut far) = connect();
+        far.write_all(b"not read").unwrap();
+        let mut sockets = [PollFd::new(&near, PollFlags::IN)];
+        poll(&mut sockets, None).unwrap();
+        drop(near);
+        wait(&far);
+        assert!(has_left(&far));
     }
 
     #[test]

@@ -8,12 +8,13 @@ use rcmd_protocol::{
     outcome::{ErrorKind, WireError},
     signal::Signal,
 };
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, watch};
 
 use crate::{
     link::{
+        notices::{Notice, NoticeReader},
         order::{Handle, NewChannel, Order, Purpose},
-        progress::{Notice, Progress, Reporter, Started},
+        progress::{Progress, Reporter, Started},
         start::StartSource,
     },
     report::Report,
@@ -21,9 +22,10 @@ use crate::{
     stream::{self, ChildStderr, ChildStdout},
 };
 
-/// The notices of a child.
+/// The notices of a child. At most one of each kind comes in a second, and the newest replaces one that was not
+/// taken, whatever the server sends.
 #[derive(Debug)]
-pub struct Notices(Option<mpsc::Receiver<Notice>>);
+pub struct Notices(Option<NoticeReader>);
 
 impl Notices {
     /// Waits for the next notice; `None` when the command has ended.
@@ -31,7 +33,7 @@ impl Notices {
     /// # Cancel safety
     /// Nothing is lost if the future is dropped.
     pub async fn next(&mut self) -> Option<Notice> {
-        self.0.as_mut()?.recv().await
+        self.0.as_mut()?.next().await
     }
 }
 
@@ -50,7 +52,7 @@ pub struct Child {
     id: u64,
     link: Handle,
     progress: watch::Receiver<Progress>,
-    notices: Option<mpsc::Receiver<Notice>>,
+    notices: Option<NoticeReader>,
 }
 
 /// Sends a command, again for at most the given time while the host is busy.

@@ -45,10 +45,7 @@ use crate::{
     command::Command,
     config::Config,
     error::Error,
-    link::{
-        feed::Chunk,
-        progress::{Notice, Started},
-    },
+    link::{feed::Chunk, notices::Notice, progress::Started},
     report::Report,
     target::Target,
 };

@@ -59,10 +59,7 @@ pub use client::Client;
 pub use command::{Command, Output, StartId, Stdio};
 pub use config::Config;
 pub use error::{AddressErrors, Error};
-pub use link::{
-    feed::Chunk,
-    progress::{Notice, Started},
-};
+pub use link::{feed::Chunk, notices::Notice, progress::Started};
 pub use rcmd_protocol::{
     outcome::{ErrorKind, Outcome, WireError},
     signal::Signal,

@@ -49,6 +49,7 @@ pub(crate) mod dial;
 mod driver;
 pub(crate) mod feed;
 mod input;
+pub(crate) mod notices;
 pub(crate) mod order;
 mod patience;
 pub(crate) mod progress;

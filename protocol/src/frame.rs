@@ -7,7 +7,6 @@ use bytes::Bytes;
 
 use crate::{
     digest::{Algorithm, StreamDigest},
-    error::ProtocolError,
     ids::{Instance, JobId, Key, RequestDigest, names},
     limits,
     outcome::WireError,
@@ -24,6 +23,7 @@ mod json;
 mod pen;
 mod scalar;
 mod start;
+mod verdict;
 
 pub use crate::{
     ids::Stream,
@@ -33,8 +33,8 @@ pub use codec::Decoder;
 use describe::{fields, frames};
 pub use exit::{Exit, MissingField, StreamTotal};
 use field::{Channel, List, Optional, OptionalPart, OrDefault, Part, Payload, Required};
-use header::Header;
 pub use start::{Start, StartBody};
+pub use verdict::Verdict;
 
 frames! {
     /// A frame. The fields have the names that they have in `docs/protocol.md`.
@@ -178,32 +178,6 @@ fields! {
         pub retain_ms: u64 as Required,
         /// Milliseconds of silence before a ping.
         pub keepalive_ms: u64 as Required,
-    }
-}
-
-fields! {
-    /// The answer whether a start would be permitted.
-    #[derive(Clone, PartialEq, Debug)]
-    pub struct Verdict {
-        /// The channel.
-        pub ch: u32 as Channel,
-        /// True if the start would be permitted.
-        pub permitted: bool as Required,
-        /// A note for people: what would run, as which user, and by which rule.
-        pub note: Option<String> as Optional,
-        /// The reason against it. Present if and only if `permitted` is false.
-        pub failure: Option<WireError> as OptionalPart,
-    } checked by check_answer
-}
-
-impl Verdict {
-    /// Checks that there is a reason against it if and only if it is not permitted.
-    fn check_answer(&self, header: &Header<'_>) -> Result<(), ProtocolError> {
-        if self.permitted == self.failure.is_none() {
-            Ok(())
-        } else {
-            Err(header.invalid("permitted"))
-        }
     }
 }
 

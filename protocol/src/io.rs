@@ -23,11 +23,11 @@ use crate::{
 };
 
 mod reader;
-mod turns;
+mod reader_group;
 mod writer;
 
 pub use reader::{Holder, Reader};
-pub use turns::{Turn, Turns};
+pub use reader_group::{ReaderGroup, ReaderPart};
 pub use writer::Writer;
 
 /// The reason why a connection ended.

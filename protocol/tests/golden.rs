@@ -109,9 +109,9 @@ fn golden() -> Vec<(Frame, String)> {
         (Frame::Error(WireError::new(unknown_kind(), "no")), r#"{"type":"error","kind":"unreachable_there","message":"no"}"#.to_owned()),
         (Frame::Start(start), format!(r#"{{"type":"start","ch":1,"key":"{key}","generation":1700000000000000,"digest":"{full_digest}","mode":"shell","argc":1,"envc":1,"cwd":true,"user":true,"stdin":true,"timeout_ms":1500,"lock":"deploy","lock_wait_ms":5000,"grace_ms":0,"digests":["blake3","sha256"],"keep":true,"timestamps":true,"len":20}}"#)),
         (Frame::Ask(sparse.clone()), format!(r#"{{"type":"ask","ch":1,"key":"{key}","generation":1700000000000000,"digest":"{sparse_digest}","mode":"exec","argc":1,"len":5}}"#)),
-        (Frame::Verdict(Verdict { ch: 1, permitted: true, note: Some("n".to_owned()), failure: None }), r#"{"type":"verdict","ch":1,"permitted":true,"note":"n"}"#.to_owned()),
-        (Frame::Verdict(Verdict { ch: 1, permitted: false, note: None, failure: Some(WireError::new(ErrorKind::Denied, "no")) }), r#"{"type":"verdict","ch":1,"permitted":false,"kind":"denied","message":"no"}"#.to_owned()),
-        (Frame::Verdict(Verdict { ch: 1, permitted: false, note: None, failure: Some(WireError::new(unknown_kind(), "no")) }), r#"{"type":"verdict","ch":1,"permitted":false,"kind":"unreachable_there","message":"no"}"#.to_owned()),
+        (Frame::Verdict(Verdict { ch: 1, answer: Ok(Some("n".to_owned())) }), r#"{"type":"verdict","ch":1,"permitted":true,"note":"n"}"#.to_owned()),
+        (Frame::Verdict(Verdict { ch: 1, answer: Err(WireError::new(ErrorKind::Denied, "no")) }), r#"{"type":"verdict","ch":1,"permitted":false,"kind":"denied","message":"no"}"#.to_owned()),
+        (Frame::Verdict(Verdict { ch: 1, answer: Err(WireError::new(unknown_kind(), "no")) }), r#"{"type":"verdict","ch":1,"permitted":false,"kind":"unreachable_there","message":"no"}"#.to_owned()),
         (Frame::Start(sparse), format!(r#"{{"type":"start","ch":1,"key":"{key}","generation":1700000000000000,"digest":"{sparse_digest}","mode":"exec","argc":1,"len":5}}"#)),
         (Frame::Start(bounded), format!(r#"{{"type":"start","ch":1,"key":"{key}","generation":1700000000000000,"digest":"{sparse_digest}","mode":"exec","argc":1,"credit":65536,"len":5}}"#)),
         (

@@ -2,19 +2,24 @@
 //! served.
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
     KeyUsagePurpose,
 };
 use rcmd_certs::listen::{self, Answer};
-use rcmd_tests::World;
 use rcmd_tests::pki::{Authority, Identity, Leaf};
 use rcmd_tests::raw::{Dial, Echo};
 use rcmd_tests::wait::DEADLINE;
+use rcmd_tests::{World, eventually};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
 use rustls::{ClientConnection, NamedGroup, ServerConfig};
+use socket2::SockRef;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::sync::oneshot;
 use tokio::task::yield_now;
@@ -159,6 +164,11 @@ impl Drop for Turn {
     }
 }
 
+/// The peer of a pipe in memory, which stays.
+fn stays(_: &DuplexStream) -> bool {
+    false
+}
+
 #[tokio::test]
 async fn a_client_hello_is_answered_in_its_turn_and_others_run_in_between() {
     let (near, mut far) = duplex(1 << 16);
@@ -183,7 +193,7 @@ async fn a_client_hello_is_answered_in_its_turn_and_others_run_in_between() {
         }
     };
     let groups = [NamedGroup::X25519MLKEM768, NamedGroup::X25519];
-    let handshake = tokio::spawn(listen::handshake(near, server(&groups), turn));
+    let handshake = tokio::spawn(listen::handshake(near, server(&groups), turn, stays));
     assert!(what_came(&mut far).await.is_empty());
     give.send(()).unwrap();
     assert!(what_came(&mut far).await.len() > 100);
@@ -209,7 +219,8 @@ async fn a_handshake_with_two_hellos_has_a_turn_of_its_own_until_it_is_over() {
         }
     };
     // The client sends keys for other groups first.
-    let handshake = tokio::spawn(listen::handshake(near, server(&[NamedGroup::secp256r1]), turn));
+    let config = server(&[NamedGroup::secp256r1]);
+    let handshake = tokio::spawn(listen::handshake(near, config, turn, stays));
     for _ in 0..2 {
         let mut hello = Vec::new();
         client.write_tls(&mut hello).unwrap();
@@ -224,4 +235,99 @@ async fn a_handshake_with_two_hellos_has_a_turn_of_its_own_until_it_is_over() {
     drop(far);
     assert!(handshake.await.unwrap().is_err());
     assert_eq!(events.lock().unwrap().last(), Some(&"retry ends"));
+}
+
+/// A server's certificate, and how often it was asked for, which is once before each use of its key.
+#[derive(Debug)]
+struct Counted {
+    certificate: Arc<dyn ResolvesServerCert>,
+    asked: AtomicUsize,
+}
+
+impl ResolvesServerCert for Counted {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        self.certificate.resolve(hello)
+    }
+}
+
+/// What a peer does while it waits for its turn.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Meanwhile {
+    Stays,
+    Closes,
+    Resets,
+    /// It says that it sends no more, and may yet read.
+    ClosesHalf,
+}
+
+/// Carries out a handshake with a peer over TCP. Returns how often the key was to be used, and how the handshake
+/// failed.
+async fn waited(meanwhile: Meanwhile) -> (usize, String) {
+    let world = World::builder().prepare();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut far = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (near, _) = listener.accept().unwrap();
+    client(&world, None).write_tls(&mut far).unwrap();
+    let (socket, far) = (near.try_clone().unwrap(), Mutex::new(Some(far)));
+    near.set_nonblocking(true).unwrap();
+    let near = tokio::net::TcpStream::from_std(near).unwrap();
+
+    let mut config = (*server(&[NamedGroup::X25519MLKEM768, NamedGroup::X25519])).clone();
+    let certificate = Arc::clone(&config.cert_resolver);
+    let counted = Arc::new(Counted { certificate, asked: AtomicUsize::default() });
+    config.cert_resolver = Arc::<Counted>::clone(&counted);
+    let turn = |_| async {
+        assert!(!listen::has_left(&socket), "it is there while it waits");
+        let mut peer = far.lock().unwrap().take().unwrap();
+        match meanwhile {
+            Meanwhile::Stays => {
+                // Once it has the answer it has seen enough.
+                std::thread::spawn(move || peer.read(&mut [0; 1]));
+                return;
+            }
+            Meanwhile::Closes => drop(peer),
+            Meanwhile::Resets => {
+                SockRef::from(&peer).set_linger(Some(Duration::ZERO)).unwrap();
+                drop(peer);
+            }
+            Meanwhile::ClosesHalf => {
+                peer.shutdown(Shutdown::Write).unwrap();
+                *far.lock().unwrap() = Some(peer);
+            }
+        }
+        eventually("it has left", || listen::has_left(&socket));
+    };
+    let failed = listen::handshake(near, Arc::new(config), turn, listen::has_left).await;
+    let (error, _) = failed.unwrap_err();
+    (counted.asked.load(Ordering::Relaxed), error.to_string())
+}
+
+#[tokio::test]
+async fn no_key_is_used_for_a_peer_that_has_left_before_its_turn() {
+    for meanwhile in [Meanwhile::Closes, Meanwhile::Resets, Meanwhile::ClosesHalf] {
+        let (used, error) = waited(meanwhile).await;
+        assert_eq!(used, 0, "{meanwhile:?}: {error}");
+        assert!(error.contains("left before its ClientHello was answered"), "{error}");
+    }
+    let (used, error) = waited(Meanwhile::Stays).await;
+    assert_eq!(used, 1, "{error}");
+}
+
+#[tokio::test]
+async fn who_has_left_before_its_turn_for_two_hellos_is_not_asked_for_the_second() {
+    let (near, mut far) = duplex(1 << 16);
+    let world = World::builder().prepare();
+    let mut hello = Vec::new();
+    client(&world, None).write_tls(&mut hello).unwrap();
+    far.write_all(&hello).await.unwrap();
+    let turns = AtomicUsize::default();
+    let turn = |_| std::future::ready(turns.fetch_add(1, Ordering::Relaxed));
+    let has_left = |_: &DuplexStream| turns.load(Ordering::Relaxed) == 2;
+    let failed = listen::handshake(near, server(&[NamedGroup::secp256r1]), turn, has_left).await;
+    let (error, stream) = failed.unwrap_err();
+    assert!(stream.is_none() && error.to_string().contains("left before"), "{error}");
+    let mut answer = Vec::new();
+    far.read_to_end(&mut answer).await.unwrap();
+    assert!(answer.is_empty(), "{answer:?}");
 }

@@ -1,16 +1,12 @@
 //! `run --commands`: many commands over one connection, each with a result of its own.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::process::{Command, Stdio};
 
 use rcmd_tests::client::ClientCommand;
 use rcmd_tests::many::commands::parsed;
 use rcmd_tests::many::{count_lines, gate, open};
-use rcmd_tests::pty::Terminal;
 use rcmd_tests::sink::Sink;
-use rcmd_tests::{Fault, Finished, Proxy, RunningClient, World, binaries, eventually, proc};
-use rustix::process::Signal;
+use rcmd_tests::{Fault, Finished, Proxy, RunningClient, World, eventually, proc};
 use serde_json::Value;
 
 /// Returns a client that runs these lines from a file.
@@ -266,66 +262,6 @@ fn a_cut_link_is_resumed_under_all_that_run() {
 }
 
 #[test]
-fn a_signal_reaches_all_that_run_and_begins_no_more() {
-    let world = World::start();
-    let before = world.settled_snapshot();
-    for (number, signal) in [(2, Signal::INT), (15, Signal::TERM), (1, Signal::HUP)] {
-        let nap = format!("600.{}{number:02}", std::process::id());
-        let ran = world.scratch("ran");
-        let sleep = format!("[\"sleep\", \"{nap}\"]");
-        let touch = format!("touch {}", ran.display());
-        let client = lines(&world, &[&sleep, &sleep, &touch]).options(["--parallel", "2"]).spawn();
-        eventually("two sleep", || proc::marked(&nap).len() == 2);
-        client.signal(signal);
-        let done = client.wait();
-        done.assert_code(128 + number);
-        assert_eq!(each(&done, "outcome"), ["signaled", "signaled"]);
-        assert!(proc::marked(&nap).is_empty() && !ran.exists());
-    }
-    world.assert_settles_to(&before);
-}
-
-#[test]
-fn the_second_interrupt_kills_what_ignores_the_first() {
-    let world = World::start();
-    let before = world.settled_snapshot();
-    let nap = format!("600.{}77", std::process::id());
-    let line = format!("trap '' INT; while :; do sleep {nap}; done");
-    let client = lines(&world, &[&line, &line]).spawn();
-    eventually("two sleep", || proc::marked(&nap).len() == 2);
-    client.signal(Signal::INT);
-    client.signal(Signal::INT);
-    // Two of a kind may arrive as one.
-    eventually("they are gone", || {
-        client.signal(Signal::INT);
-        proc::marked(&nap).is_empty()
-    });
-    let done = client.wait();
-    assert_eq!(each(&done, "signal"), ["SIGKILL", "SIGKILL"]);
-    done.assert_code(1);
-    world.assert_settles_to(&before);
-}
-
-#[test]
-fn a_reader_that_goes_away_ends_everything_quietly() {
-    let world = World::start();
-    let before = world.settled_snapshot();
-    let nap = format!("600.{}88", std::process::id());
-    let (sleep, say) = (format!("sleep {nap}"), "echo x".to_owned());
-    let mut all = vec![say; 500];
-    all.insert(1, sleep);
-    let client = lines(&world, &all).option("--unordered").stdout(Sink::Pipe);
-    let mut client = client.spawn();
-    next(&mut client);
-    drop(client.stdout.take());
-    let done = client.wait();
-    done.assert_code(141);
-    assert_eq!(done.stderr_text(), "");
-    eventually("the other is gone", || proc::marked(&nap).is_empty());
-    world.assert_settles_to(&before);
-}
-
-#[test]
 fn what_makes_no_sense_for_many_is_refused() {
     let world = World::start();
     for options in [
@@ -352,58 +288,4 @@ fn a_file_from_windows_runs_the_same_commands() {
     let done = world.client().option("--commands").option(&file).run();
     assert_eq!(each(&done, "stdout"), ["one\n", "two\n"], "{}", done.story());
     done.assert_code(0);
-}
-
-/// What `--commands` shows at a terminal that its standard output is.
-fn shown_at_a_terminal(world: &World, commands: &str, options: &[&str]) -> String {
-    let file = world.scratch("commands");
-    fs::write(&file, commands).unwrap();
-    let mut terminal = Terminal::open();
-    let mut command = Command::new(&binaries().client);
-    command.arg("--dir").arg(world.dir()).args(options).arg("--commands").arg(&file);
-    command.arg(world.target()).env("NO_COLOR", "1").stdin(Stdio::null());
-    let mut client = command.stdout(terminal.side()).stderr(Stdio::null()).spawn().unwrap();
-    let mut shown = Vec::new();
-    let mut block = [0; 4096];
-    // The last holder of the other side is the client: its end ends the terminal.
-    drop(command);
-    while let Ok(count @ 1..) = terminal.keyboard.read(&mut block) {
-        shown.extend_from_slice(&block[..count]);
-    }
-    client.wait().unwrap();
-    String::from_utf8(shown).unwrap().replace("\r\n", "\n")
-}
-
-#[test]
-fn at_a_terminal_results_are_text_and_as_json_when_asked_for() {
-    let world = World::start();
-    let commands = "echo one; echo err >&2\nprintf '\\033[2J'; exit 3\n";
-    let shown = shown_at_a_terminal(&world, commands, &[]);
-    let lines: Vec<_> = shown.lines().collect();
-    assert!(lines[0].starts_with("line 1: exited 0, "), "{shown}");
-    assert_eq!(lines[1..3], ["one", "err"], "{shown}");
-    assert!(lines[3].starts_with("line 2: exited 3, "), "{shown}");
-    assert_eq!(lines[4], "\\u{1b}[2J", "{shown}");
-    let shown = shown_at_a_terminal(&world, commands, &["--json"]);
-    let first: Value = serde_json::from_str(shown.lines().next().unwrap()).expect(&shown);
-    assert_eq!((&first["line"], &first["stdout"]), (&Value::from(1), &Value::from("one\n")));
-}
-
-#[test]
-fn at_a_terminal_a_line_says_how_far_it_is() {
-    let world = World::start();
-    let file = world.scratch("commands");
-    let mut commands = fs::File::create(&file).unwrap();
-    commands.write_all(b"true\nfalse\ntrue\n").unwrap();
-    let mut terminal = Terminal::open();
-    let mut client = Command::new(&binaries().client);
-    client.arg("--dir").arg(world.dir()).arg("--commands").arg(&file).arg(world.target());
-    client.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(terminal.side());
-    let output = client.spawn().unwrap().wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    assert_eq!(String::from_utf8(output.stdout).unwrap().lines().count(), 3);
-    let mut shown = [0; 4096];
-    let count = terminal.keyboard.read(&mut shown).unwrap();
-    let shown = String::from_utf8_lossy(&shown[..count]).into_owned();
-    assert!(shown.contains("rcmd: 3/3 done, 1 failed"), "{shown:?}");
 }

@@ -85,8 +85,8 @@ fn names_no_host(hosts: &LineHosts) -> Result<(), WireError> {
 
 async fn on_one(run: &Run, commands: &Commands, lines: Lines) -> Result<u8, WireError> {
     let host = run.connect.target.to_string();
-    let client = match session::connect(run).await {
-        Ok(client) => client,
+    let (client, config) = match session::connect_with(run).await {
+        Ok(connected) => connected,
         Err(failure) => {
             text::say(&text::failure(Some(&host), &failure));
             return Ok(failure.kind.not_started_status());
@@ -97,7 +97,7 @@ async fn on_one(run: &Run, commands: &Commands, lines: Lines) -> Result<u8, Wire
     let mut dispatch = Dispatch::new(parallel, parallel, &[target]);
     dispatch.is_here(0, client);
     let maker = Maker::of_one(&run.command);
-    let scope = Scope::One { host: host.into() };
+    let scope = Scope::One { host: host.into(), config };
     let held = 2 * parallel;
     let verbosity = run.output.verbosity;
     let mut running = CommandsRun::new(scope, commands, lines, dispatch, maker, held, verbosity)?;

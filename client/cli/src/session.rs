@@ -37,9 +37,19 @@ pub(crate) async fn finish(run: &Run, client: Option<Client>) {
 /// # Errors
 /// As of [`Config::from_dir`] and [`Client::connect`].
 pub(crate) async fn connect(run: &Run) -> Result<Client, WireError> {
+    connect_with(run).await.map(|(client, _)| client)
+}
+
+/// Connects as [`connect`] does, and also returns the configuration, for further connections.
+///
+/// # Errors
+/// As of [`connect`].
+pub(crate) async fn connect_with(run: &Run) -> Result<(Client, Config), WireError> {
+    let config = config(run).await?;
     let target = &run.connect.target;
     let meant = elsewhere::meant(&target.host);
-    Client::connect(&config(run).await?, target).await.map_err(|error| {
+    let connected = Client::connect(&config, target).await;
+    connected.map(|client| (client, config)).map_err(|error| {
         let failure = WireError::from(error);
         match meant.filter(|_| failure.kind == ErrorKind::Unreachable) {
             None => failure,

@@ -9,7 +9,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use anstream::stream::RawStream;
 use anstream::{AutoStream, ColorChoice};
-pub(crate) use rcmd_certs::terminal::{columns, obeys};
+pub(crate) use rcmd_certs::terminal::columns;
+use rcmd_certs::terminal::obeys;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, fstat};
 use rustix::io::Errno;
@@ -23,6 +24,12 @@ const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 /// Returns whether a descriptor is a terminal.
 pub(crate) fn is_terminal(fd: impl AsFd) -> bool {
     isatty(fd)
+}
+
+/// Returns whether a line at a descriptor can be drawn again and again in its place: it is a terminal, and one that
+/// supports control sequences.
+pub(crate) fn can_redraw(fd: impl AsFd) -> bool {
+    is_terminal(fd) && obeys()
 }
 
 /// Returns whether text for a standard stream is coloured: at a terminal that supports it, unless `NO_COLOR` or

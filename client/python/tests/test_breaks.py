@@ -210,6 +210,21 @@ class Busy(LiarCase):
         self.fails(script, "busy", rcmd.NotStarted)
         self.assertLess(time.monotonic() - began, 10)
 
+    def test_a_host_that_says_to_come_again_at_once_is_asked_ever_more_slowly(self) -> None:
+        asked = 0
+
+        def script(peer: Peer) -> None:
+            nonlocal asked
+            peer.hello()
+            while True:
+                peer.until("start")
+                asked += 1
+                self.busy(peer, 0)
+
+        self.fails(script, "busy", rcmd.NotStarted, timeout=1)
+        # At 0, and then after 50, 100, 200 and 400 ms, each made longer by up to a half.
+        self.assertTrue(2 <= asked <= 5, asked)
+
     def test_a_connection_that_a_busy_host_refuses_is_made_again(self) -> None:
         def script(peer: Peer) -> None:
             if peer.number < 3:

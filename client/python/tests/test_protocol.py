@@ -11,7 +11,7 @@ import struct
 import unittest
 from typing import Any, Iterator, List, Tuple
 
-from rcmd._link.patience import Backoff, Patience, spread
+from rcmd._link.patience import Backoff, Patience, rest
 from rcmd._link.sink import Collected, Overflow, Waiting
 from rcmd._protocol import limits
 from rcmd._protocol.codec import Decoder, Frame, ProtocolFault, encode, read_header
@@ -270,11 +270,21 @@ class Words(unittest.TestCase):
         for whole in (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 2, 2):
             pause = backoff.pause(0)
             self.assertTrue(whole / 2 <= pause <= whole, pause)
-        backoff.greeted(10)
-        self.assertLessEqual(backoff.pause(10.5), 0.05)
         backoff.greeted(20)
         self.assertEqual(backoff.pause(21.5), 0)
-        self.assertTrue(all(1 <= spread(1) <= 1.5 for _ in range(100)))
+
+    def test_a_link_that_breaks_behind_each_hello_is_not_dialled_without_a_pause(self) -> None:
+        backoff = Backoff()
+        for whole in (0, 0.05, 0.1, 0.2, 0.4, 0.4, 0.4):
+            backoff.greeted(10)
+            pause = backoff.pause(10.5)
+            self.assertTrue(whole / 2 <= pause <= whole, pause)
+
+    def test_a_busy_host_is_left_alone_ever_longer_whatever_it_says(self) -> None:
+        for answers, least in enumerate((0.05, 0.1, 0.2, 0.4, 0.8, 1, 1)):
+            self.assertTrue(least <= rest(0, answers) <= least * 1.5)
+        self.assertTrue(all(7 <= rest(7, 3) <= 10.5 for _ in range(100)))
+        self.assertTrue(300 <= rest(2.0**53, 0) <= 450)
 
 
 if __name__ == "__main__":

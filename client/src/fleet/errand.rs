@@ -10,14 +10,15 @@ use tokio::{
 
 use super::{FleetEvent, MakeCommand, control::Control, rules::Stop};
 use crate::{
-    child::Child, client::Client, config::Config, error::Error, report::Report, target::Target,
+    child::Child, client::Client, config::Config, error::Error, link::backoff::spread,
+    report::Report, target::Target,
 };
 
 mod ask;
 mod attending;
 mod input;
 
-/// The pause before a target is tried again, which doubles up to the longest.
+/// The pause before a target is tried again, which doubles up to the longest, and is made longer at random.
 const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
@@ -84,9 +85,8 @@ impl Errand {
     /// Dropped, it has the command killed on its host.
     pub(super) async fn carry_out(mut self) -> Done {
         self.tell(FleetEvent::Begun).await;
-        let mut pause = PAUSE;
         let (mut end, mut client) = self.attempt().await;
-        for _ in 0..self.run.retries {
+        for before in 0..self.run.retries {
             if end.held_back.is_some() || !may_help(&end.report) {
                 break;
             }
@@ -94,10 +94,9 @@ impl Errand {
             self.tell(FleetEvent::Retried(failure.unwrap_or_else(lost))).await;
             close(client.take()).await;
             tokio::select! {
-                () = sleep(pause) => {}
+                () = sleep(pause_after(before)) => {}
                 _ = self.stopped() => break,
             }
-            pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
             (end, client) = self.attempt().await;
         }
         let End { report, held_back } = end;
@@ -155,6 +154,11 @@ impl Errand {
     }
 }
 
+/// Returns how long a target is left alone that was tried again so many times before.
+fn pause_after(retries: u32) -> Duration {
+    spread(PAUSE.saturating_mul(1 << retries.min(10)).min(LONGEST_PAUSE))
+}
+
 async fn close(client: Option<Client>) {
     if let Some(client) = client {
         client.close().await;
@@ -186,4 +190,21 @@ fn lost() -> WireError {
 pub(super) fn held_back(host: &str, why: Stop) -> Report {
     let failure = WireError::new(ErrorKind::HeldBack, why.why());
     Report::without_job(host, Outcome::NotStarted, failure)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_that_failed_together_are_not_tried_again_all_at_once() {
+        for (retries, least) in [(0, 1), (1, 2), (2, 4), (3, 8), (4, 10), (u32::MAX, 10)] {
+            let least = Duration::from_secs(least);
+            let mut pauses: Vec<_> = (0..100).map(|_| pause_after(retries)).collect();
+            assert!(pauses.iter().all(|pause| (least..=least * 3 / 2).contains(pause)));
+            pauses.sort_unstable();
+            pauses.dedup();
+            assert!(pauses.len() > 90, "{pauses:?}");
+        }
+    }
 }

@@ -14,8 +14,9 @@ use tokio::time::Instant;
 use super::{
     connection::Connection,
     input::Input,
+    notices::Notice,
     order::{NewChannel, Purpose},
-    progress::{Notice, Reporter},
+    progress::Reporter,
     receiving::Receiving,
     start::StartSource,
 };

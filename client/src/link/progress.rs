@@ -1,13 +1,9 @@
 //! The messages that a caller gets about its command before the end, and the end.
 
-use std::{fmt, time::Duration};
+use tokio::sync::watch;
 
-use tokio::sync::{mpsc, watch};
-
+use super::notices::{self, Notice, NoticeReader, NoticeWriter};
 use crate::report::Report;
-
-/// Notices that wait for a caller; further ones are dropped.
-const NOTICES: usize = 64;
 
 /// The process of a command, when it runs.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -18,34 +14,6 @@ pub struct Started {
     pub note: Option<String>,
     /// The time at which the process started, in milliseconds since 1970 by the host's clock.
     pub started_at: u64,
-}
-
-/// An event on the way, for a person who waits. It has no bearing on the end.
-#[derive(Clone, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub enum Notice {
-    /// The host has no room, or another command holds the lock. Contains the number of commands before
-    /// this one.
-    Queued(u64),
-    /// The host is busy, for this reason, and will be asked again.
-    Busy(String),
-    /// The connection was lost, for this reason, and is being made anew.
-    Lost(String),
-    /// The command was taken up again. Contains the time since the loss.
-    Resumed(Duration),
-}
-
-impl fmt::Display for Notice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Queued(position) => {
-                write!(f, "waiting for its turn or its lock, {position} before this command")
-            }
-            Self::Busy(why) => write!(f, "busy ({why}); trying again"),
-            Self::Lost(why) => write!(f, "connection lost ({why}); connecting again"),
-            Self::Resumed(after) => write!(f, "resumed after {:.1} s", after.as_secs_f32()),
-        }
-    }
 }
 
 /// The progress of a command. The link writes it, and a child reads it.
@@ -94,20 +62,20 @@ impl Progress {
 #[derive(Debug)]
 pub(crate) struct Reporter {
     progress: watch::Sender<Progress>,
-    notices: mpsc::Sender<Notice>,
+    notices: NoticeWriter,
 }
 
 impl Reporter {
     /// Returns a reporter, with the caller's ends.
-    pub(crate) fn new() -> (Self, watch::Receiver<Progress>, mpsc::Receiver<Notice>) {
+    pub(crate) fn new() -> (Self, watch::Receiver<Progress>, NoticeReader) {
         let (progress, seen) = watch::channel(Progress::default());
-        let (notices, noticed) = mpsc::channel(NOTICES);
+        let (notices, noticed) = notices::pair();
         (Self { progress, notices }, seen, noticed)
     }
 
-    /// Sends a notice to a person who waits. If too many wait unread, it is dropped.
+    /// Sends a notice to a person who waits, who may miss one that a later notice makes out of date.
     pub(crate) fn notice(&self, notice: Notice) {
-        let _ = self.notices.try_send(notice);
+        self.notices.put(notice);
     }
 
     /// Reports that the process runs.

@@ -8,7 +8,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{ConnectionError, Sender, Turn, Turns, now};
+use super::{ConnectionError, ReaderGroup, ReaderPart, Sender, now};
 use crate::{
     compression::Expander,
     connection::{PeerState, Role, Timeout},
@@ -42,7 +42,7 @@ pub trait Holder: std::fmt::Debug + Send {
 #[derive(Debug)]
 pub struct Reader<R> {
     stream: R,
-    turn: Turn,
+    part: ReaderPart,
     holder: Option<Box<dyn Holder>>,
     connection: PeerState,
     buffer: BytesMut,
@@ -57,7 +57,7 @@ impl<R> Reader<R> {
     pub(super) fn new(stream: R, connection: PeerState, sender: Sender) -> Self {
         Self {
             stream,
-            turn: Turn::default(),
+            part: ReaderPart::default(),
             holder: None,
             connection,
             buffer: BytesMut::new(),
@@ -80,7 +80,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     /// Cancel safe: bytes that were read stay in the buffer.
     pub async fn next(&mut self) -> Result<Frame, ConnectionError> {
         loop {
-            self.turn.work().await;
+            self.part.work().await;
             let frame = match self.connection.decode(&mut self.buffer, now()) {
                 Ok(Some(frame)) => frame,
                 Ok(None) => {
@@ -105,14 +105,14 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         self.connection.allow_compression();
     }
 
-    /// Shares a turn with other readers, so that all of them together work no more than one does.
-    pub fn share(&mut self, turns: Turns) {
-        self.turn.share(turns);
+    /// Joins a group of readers, so that all of them together work no more than one does.
+    pub fn join(&mut self, group: ReaderGroup) {
+        self.part.join(group);
     }
 
     /// Returns this reader's part in the turn, for a caller to pass on when it must wait because of a frame.
-    pub fn turn(&self) -> Turn {
-        self.turn.clone()
+    pub fn part(&self) -> ReaderPart {
+        self.part.clone()
     }
 
     /// Counts the bytes held of incomplete payloads in `holder` from now on.
@@ -177,7 +177,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         let missing = self.connection.missing(&self.buffer);
         let held = if missing > 0 { self.buffer.len() + missing } else { 0 };
         while !holder.hold(held) {
-            self.turn.pass();
+            self.part.pass();
             let again = Instant::now() + HOLD_AGAIN;
             let late = self.connection.late_at().map_or(again, Instant::from);
             sleep_until(again.min(late)).await;
@@ -203,10 +203,10 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                 }
             }
             let timeout = self.connection.timeout();
-            self.turn.stop_counting();
-            let turn = self.turn.clone();
+            self.part.stop_counting();
+            let part = self.part.clone();
             let received =
-                turn.until(receive(&mut self.stream, &mut self.expander, &mut self.buffer, room));
+                part.until(receive(&mut self.stream, &mut self.expander, &mut self.buffer, room));
             let read = tokio::select! {
                 biased;
                 read = received => read,
@@ -223,7 +223,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                 Ok(count) => count,
                 Err(error) => return Err(ConnectionError::Io(error)),
             };
-            self.turn.count_again();
+            self.part.count_again();
             self.connection.heard(now());
             if self.expander.is_none() {
                 // The few bytes that end a payload do not show whether the connection is still busy.

@@ -1,5 +1,5 @@
-//! Limits on the number of connections, of the host and of each identity, and the turns of readers
-//! that an identity's connections share.
+//! Limits on the number of connections, of the host and of each identity, and the group of readers
+//! of an identity's connections.
 
 use std::{
     collections::HashMap,
@@ -7,7 +7,7 @@ use std::{
 };
 
 use rcmd_protocol::{
-    io::Turns,
+    io::ReaderGroup,
     outcome::{ErrorKind, WireError},
 };
 
@@ -30,7 +30,7 @@ struct Taken {
 #[derive(Debug, Default)]
 struct OfUser {
     count: usize,
-    turns: Turns,
+    readers: ReaderGroup,
 }
 
 /// The slot of one connection; released when dropped.
@@ -38,7 +38,7 @@ struct OfUser {
 pub(crate) struct ConnectionSlot {
     slots: Arc<ConnectionSlots>,
     user: String,
-    turns: Turns,
+    readers: ReaderGroup,
 }
 
 impl ConnectionSlots {
@@ -71,16 +71,16 @@ impl ConnectionSlots {
             taken.all += 1;
             let of_user = taken.of.entry(user.to_owned()).or_default();
             of_user.count += 1;
-            let turns = of_user.turns.clone();
-            Ok(ConnectionSlot { slots: Arc::clone(self), user: user.to_owned(), turns })
+            let readers = of_user.readers.clone();
+            Ok(ConnectionSlot { slots: Arc::clone(self), user: user.to_owned(), readers })
         })
     }
 }
 
 impl ConnectionSlot {
-    /// Returns the turns of readers that all connections of the identity share.
-    pub(crate) fn turns(&self) -> Turns {
-        self.turns.clone()
+    /// Returns the group of the readers of all connections of the identity.
+    pub(crate) fn readers(&self) -> ReaderGroup {
+        self.readers.clone()
     }
 }
 

@@ -1,7 +1,7 @@
-//! Accepting one peer: from a byte stream to an authenticated peer, under limits and absolute
+//! Accepting one peer: from a socket to an authenticated peer, under limits and absolute
 //! deadlines.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, os::fd::AsFd, sync::Arc};
 
 use rcmd_certs::{
     explain,
@@ -36,14 +36,14 @@ struct Admitted<S> {
     hello_guard: HelloGuard,
 }
 
-/// Accepts a peer that comes from `address` over any byte stream.
+/// Accepts a peer that comes from `address` over any socket.
 pub(super) fn accept<S>(
     state: &Arc<ServerState>,
     strangers: &Arc<Strangers>,
     stream: S,
     address: SocketAddr,
 ) where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static,
 {
     let limits = &state.settings.limits;
     let deadline = Instant::now() + limits.handshake.0;
@@ -82,7 +82,7 @@ async fn admit<S>(
     mut hello_guard: HelloGuard,
 ) -> Option<Admitted<S>>
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static,
 {
     let tls::ServerSide { config, clients } = state.trust.side();
     let guard = &hello_guard;
@@ -96,7 +96,7 @@ where
         // No deadline of a handshake is later than the patience of the turns, so that nobody goes on without one.
         turns.take(&network).await.ok()
     };
-    let mut tls = match listen::handshake(stream, config, turn).await {
+    let mut tls = match listen::handshake(stream, config, turn, listen::has_left).await {
         Ok(tls) => tls,
         Err((error, stream)) => {
             let own = Some(state.settings.identity.cert.as_path());

@@ -69,7 +69,7 @@ pub(crate) async fn serve<S, G>(
     // The slice is computed now, so that the first command does not wait for it.
     state.policy.load().slice(peer.principal());
     let (mut reader, writer, link) = io::split(stream, Role::Server, keepalive);
-    reader.share(slot.turns());
+    reader.join(slot.readers());
     reader.count_held(ReadingShare::new(state.jobs.budget.of(peer.user())));
     link.send(state.hello());
     // The writer is also aborted when this future is dropped, as at the deadline for the hello: it
@@ -102,7 +102,7 @@ pub(crate) async fn serve<S, G>(
             Ok(Ok(())) | Err(_) => ConnectionError::Closed,
         },
     };
-    connection.reader.turn().pass();
+    connection.reader.part().pass();
     connection.lose(&ended, resumable).await;
     connection.link.close();
     // A task that has ended must not be polled again.
@@ -125,13 +125,13 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
             Err(ended) => return ended,
         }
         drop(hello_guard);
-        let turn = self.reader.turn();
+        let part = self.reader.part();
         loop {
             let frame = match self.next().await {
                 Ok(frame) => frame,
                 Err(ended) => return ended,
             };
-            if let Err(fault) = turn.until(self.take(frame)).await {
+            if let Err(fault) = part.until(self.take(frame)).await {
                 self.link.send(Frame::Error(fault.failure()));
                 return ConnectionError::Protocol(fault);
             }

@@ -74,12 +74,7 @@ pub(crate) async fn dry_run(
 
 fn answer(peer: &Peer, sink: &Sink, judged: Result<String, WireError>) {
     debug!(%peer, permitted = judged.is_ok(), "asked");
-    let (note, failure) = match judged {
-        Ok(note) => (Some(note), None),
-        Err(failure) => (None, Some(failure)),
-    };
-    let permitted = failure.is_none();
-    sink.link.send(Frame::Verdict(Verdict { ch: sink.ch, permitted, note, failure }));
+    sink.link.send(Frame::Verdict(Verdict { ch: sink.ch, answer: judged.map(Some) }));
 }
 
 /// Judges a request. Returns a description of what it would run.

@@ -12,7 +12,7 @@ const BOUNDED: [&str; 4] =
 const ROWS: [(&str, &str); 8] = [
     ("certs/authority/src/server/worker.rs", "the authority's thread"),
     ("certs/src/log/queue.rs", "lines for the log"),
-    ("protocol/src/io/turns.rs", "the work of reading connections"),
+    ("protocol/src/io/reader_group.rs", "the work of reading connections"),
     ("server/src/audit/journal.rs", "the copy for systemd's journal"),
     ("server/src/job.rs", "messages that wait for a command"),
     ("server/src/job/idempotency.rs", "the thread that writes keys"),

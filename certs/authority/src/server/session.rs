@@ -49,7 +49,8 @@ pub(super) async fn receive(
     place: Place,
 ) {
     let deadline = Instant::now() + FIRST;
-    let handshake = listen::handshake(stream, shared.tls(), |_| async { place.greet() });
+    let turn = |_| async { place.greet() };
+    let handshake = listen::handshake(stream, shared.tls(), turn, listen::has_left);
     let stream = match timeout_at(deadline, handshake).await {
         Err(_) => return warn!(peer = %address, "the handshake took too long"),
         Ok(Err((error, stream))) => {

@@ -42,14 +42,14 @@ pub(super) enum Move<C> {
     /// Close the connection to a host.
     Leave(HostId, C),
     /// Begin a line on a host.
-    Begin(Turn),
+    Begin(HostLine),
     /// End a line on a host without having begun it.
-    Fail(Turn, WireError),
+    Fail(HostLine, WireError),
 }
 
 /// A line on one of its hosts.
 #[derive(Clone, Debug)]
-pub(super) struct Turn {
+pub(super) struct HostLine {
     pub(super) host: HostId,
     /// The host's place among those of the line, from 0.
     pub(super) index: usize,
@@ -313,7 +313,7 @@ impl<C> Dispatch<C> {
         self.queue(id);
     }
 
-    fn begin(&mut self, id: HostId) -> Option<Turn> {
+    fn begin(&mut self, id: HostId) -> Option<HostLine> {
         let host = self.hosts.get_mut(id)?;
         host.queued = false;
         // Its connection may have been lost since it was put there.
@@ -326,13 +326,13 @@ impl<C> Dispatch<C> {
         turn
     }
 
-    fn take(&mut self, id: HostId) -> Option<Turn> {
+    fn take(&mut self, id: HostId) -> Option<HostLine> {
         let host = self.hosts.get_mut(id)?;
         host.queued = false;
         let (position, index) = host.take(&self.backlog)?;
         self.waiting -= 1;
         let entry = self.backlog.take(position)?;
-        Some(Turn { host: id, index, entry })
+        Some(HostLine { host: id, index, entry })
     }
 
     /// Returns why what waits for a host fails.

@@ -16,6 +16,7 @@ use crate::output::piece::Piece;
 use crate::output::render;
 use crate::output::sink::{self, Feed, Place, Written};
 use crate::settings::Verbosity;
+use crate::terminal;
 use crate::text::{self, Tone};
 
 /// The time between two states of the line.
@@ -29,8 +30,9 @@ pub(super) struct Progress {
     written: Written,
     verbosity: Verbosity,
     at_terminal: bool,
-    /// True if the state has a line: results that go to a terminal show by themselves how far it
-    /// is.
+    /// True if a person is told the state: results that go to a terminal show by themselves how far it is.
+    told: bool,
+    /// True if it has a line, which is drawn again and again.
     drawn: bool,
     /// The time at which to draw it again, if it has changed.
     due: Option<Instant>,
@@ -46,9 +48,10 @@ impl Progress {
         let form = Form::Text { encoding: None, timestamps: false };
         let (stderr, written) = sink::open(Place::Stderr, render::text(form));
         let at_terminal = io::stderr().is_terminal();
-        let drawn = at_terminal && !io::stdout().is_terminal() && verbosity > Verbosity::Quiet;
-        let links = HashMap::new();
-        Self { stderr, written, verbosity, at_terminal, drawn, due: None, links, links_due: None }
+        let told = at_terminal && !io::stdout().is_terminal() && verbosity > Verbosity::Quiet;
+        let drawn = told && terminal::can_redraw(io::stderr());
+        let (links, links_due) = (HashMap::new(), None);
+        Self { stderr, written, verbosity, at_terminal, told, drawn, due: None, links, links_due }
     }
 
     /// Notes that a command ended.
@@ -133,6 +136,8 @@ impl Progress {
     ) {
         if self.drawn {
             self.wait(format!("{CLEAR}rcmd: {tally}\n")).await;
+        } else if self.told {
+            self.wait(format!("rcmd: {tally}\n")).await;
         } else if let Some(host) = host.filter(|_| self.verbosity == Verbosity::Verbose) {
             self.wait(text::line(Tone::Notice, &format!("{host}: {tally}"))).await;
         }

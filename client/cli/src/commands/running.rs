@@ -46,7 +46,7 @@ const NOTICES: usize = 16;
 /// One host, or many.
 pub(super) enum Scope<'a> {
     /// One, which was reached already. A line that never began has no result.
-    One { host: Arc<str> },
+    One { host: Arc<str>, config: Config },
     /// Each line has a result for each of its hosts.
     Many { whose: Box<Whose<'a>>, config: Config, account: Box<CommandsAccount>, summary: Summary },
 }
@@ -59,6 +59,13 @@ impl<'a> Scope<'a> {
 
     fn is_many(&self) -> bool {
         matches!(self, Self::Many { .. })
+    }
+
+    /// Returns how hosts are connected to.
+    fn config(&self) -> &Config {
+        match self {
+            Self::One { config, .. } | Self::Many { config, .. } => config,
+        }
     }
 }
 
@@ -291,10 +298,12 @@ impl<'a> CommandsRun<'a> {
             },
             Ok(Finished::Left(id)) => id.into_iter().for_each(|id| self.dispatch.left(id)),
             Ok(Finished::Ended(id, done)) => {
-                let lost = self.scope.is_many() && is_lost(&done.report);
-                if let Some(failure) = refusal(&done.report).filter(|_| lost) {
+                let refusal = refusal(&done.report);
+                if let Some(failure) = refusal {
                     self.refusals.add(id, failure, Instant::now());
                 }
+                // A connection to one host heals by itself, unless the host refuses this client.
+                let lost = refusal.is_some() || self.scope.is_many() && is_lost(&done.report);
                 self.dispatch.ended(id, lost);
                 self.end(*done);
             }

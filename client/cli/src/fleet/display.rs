@@ -119,7 +119,8 @@ impl Display {
         let (told, failures) = Failures::channel();
         let [stdout, stderr] = [sink::Place::Stdout, sink::Place::Stderr].map(Screen::real);
         let apart = terminal::is_apart(sink::Place::Stdout.descriptor());
-        let has_live = terminal::obeys() && settings.has_live(apart);
+        let stderr_redraws = terminal::can_redraw(sink::Place::Stderr.descriptor());
+        let has_live = stderr_redraws && settings.has_live(apart);
         let screens = Screens::new(stdout, stderr, has_live, told.clone());
         let raw = settings.raw;
         let context = Context { targets, screens, store: Store::default(), raw };

@@ -11,7 +11,7 @@
 //! | `read` | lines to what is known of a run |
 //! | `line` | the lines |
 //! | `result` | results as lines have them |
-//! | `category` | which kind of end a target has had |
+//! | `stage` | how far a target is |
 //! | `id` | names of runs |
 //!
 //! # Durability
@@ -34,18 +34,18 @@ use rcmd_protocol::ids::{Key, RequestDigest};
 
 use crate::arguments::words::CommandSpec;
 
-mod category;
 mod folder;
 mod id;
 mod line;
 mod read;
 mod result;
+mod stage;
 
-pub(crate) use category::Category;
 use folder::Folder;
 pub(crate) use id::RunId;
 pub(crate) use line::Bytes;
 use line::Line;
+pub(crate) use stage::Stage;
 
 /// The runs that are kept.
 pub(crate) const KEPT: usize = 100;

@@ -3,7 +3,7 @@
 use rcmd_client::hosts::HostSet;
 use rcmd_client::{ErrorKind, Outcome, Report, WireError};
 
-use super::records::{Category, Recorded, RunId, Sent, TargetState};
+use super::records::{Recorded, RunId, Sent, Stage, TargetState};
 use crate::status;
 
 /// The time for which a host knows a key, in milliseconds: 7 days.
@@ -93,9 +93,9 @@ impl Resume {
 
 fn step(host: &str, state: &TargetState, again: bool, now: u64) -> Step {
     let next = state.attempt.saturating_add(1);
-    match (Category::of(state, false), &state.end) {
-        (Category::Exited, Some(report)) => Step::Keep(report.clone()),
-        (Category::Unknown, end) => match state.sent {
+    match (Stage::of(state, false), &state.end) {
+        (Stage::Exited, Some(report)) => Step::Keep(report.clone()),
+        (Stage::Unknown, end) => match state.sent {
             Some(sent) if now.saturating_sub(sent.at) < KEY_LIFE => {
                 Step::Attach { sent, again: again.then_some(next) }
             }

@@ -14,11 +14,7 @@ use crate::{
     child::Child,
     client::Client,
     fleet::{FleetEvent, control::Control, rules::Stop},
-    link::{
-        connection::until,
-        feed::Chunk,
-        progress::{Notice, Started},
-    },
+    link::{connection::until, feed::Chunk, notices::Notice, progress::Started},
     report::Report,
     stream::ChildOutput,
 };
@@ -33,20 +29,23 @@ impl Errand {
         let events = self.run.events.clone();
         self.obey(&mut at);
         loop {
-            if let Some(report) = at.ended() {
-                return at.end(host, report);
+            if at.is_over() {
+                return at.end(host);
             }
+            let begun = at.has_begun();
             tokio::select! {
                 place = events.reserve(), if at.event.is_some() => {
                     if let (Ok(place), Some(event)) = (place, at.event.take()) {
                         place.send((self.place, event));
                     }
                 }
-                step = next(&mut at.child, at.started), if at.awaits_step() => at.handle_step(step),
+                step = next(&mut at.child, begun), if at.awaits_step() => at.handle_step(step),
                 (stream, chunk) = at.output.next(), if at.reads() => at.take(stream, chunk),
                 notice = notices.next(), if at.hears && at.event.is_none() => {
                     at.hears = notice.is_some();
-                    at.waits |= matches!(notice, Some(Notice::Queued(_) | Notice::Busy(_)));
+                    if let Some(Notice::Queued(_) | Notice::Busy(_)) = notice {
+                        at.note_wait();
+                    }
                     at.event = notice.map(FleetEvent::Notice);
                     self.obey(&mut at);
                 }
@@ -59,8 +58,9 @@ impl Errand {
                     }
                 }
                 Ok(()) = self.control.changed() => self.obey(&mut at),
-                () = until(at.timeout) => if let Some(report) = at.handle_timeout(host) {
-                    return at.end(host, report);
+                () = until(at.ending.timeout()) => match at.ending {
+                    Ending::Late { .. } => at.kill(),
+                    Ending::None | Ending::Killed { .. } => return at.give_up(host),
                 },
             }
         }
@@ -127,29 +127,48 @@ struct Attending<'a> {
     output: Outputs,
     /// An event that waits to be told.
     event: Option<FleetEvent>,
-    /// True once the start, or that there was none, is known.
-    started: bool,
-    /// True once the host said that the command waits for its turn or its lock, or is busy.
-    waits: bool,
-    job: Option<String>,
+    phase: Phase,
     hears: bool,
-    report: Option<Report>,
     /// The failure on this side for which the command was killed.
     trouble: Option<WireError>,
     ending: Ending,
-    /// The time at which the next step of the ending is due.
-    timeout: Option<Instant>,
+}
+
+/// How far a command is, by the words of its host.
+#[derive(Debug)]
+enum Phase {
+    /// It was sent; `waits` is true once the host said that it waits for its turn or its lock, or is busy.
+    Sent { waits: bool },
+    /// Its process runs, under the name of its job, or it will end without one.
+    Begun { job: Option<String> },
+    /// It ended. Its output may still be on its way.
+    Ended(Box<Report>),
 }
 
 /// The stages of ending a command that did not end by itself.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Ending {
     /// The command is left to end by itself.
     None,
-    /// The command was sent TERM, because its time was over.
-    Late,
-    /// The command was killed, because its time or the run was over.
-    Killed { late: bool },
+    /// The command was sent TERM, because its time was over. It is killed at `kill`.
+    Late { kill: Option<Instant> },
+    /// The command was killed, because its time or the run was over. It is given up at `give_up`.
+    Killed { late: bool, give_up: Option<Instant> },
+}
+
+impl Ending {
+    /// Returns when the next step is due.
+    fn timeout(self) -> Option<Instant> {
+        match self {
+            Self::None => None,
+            Self::Late { kill: at } | Self::Killed { give_up: at, .. } => at,
+        }
+    }
+
+    /// Returns whether the time of the command was over.
+    fn is_late(self) -> bool {
+        matches!(self, Self::Late { .. } | Self::Killed { late: true, .. })
+    }
 }
 
 impl<'a> Attending<'a> {
@@ -160,36 +179,48 @@ impl<'a> Attending<'a> {
             child,
             output,
             event: None,
-            started: false,
-            waits: false,
-            job: None,
+            phase: Phase::Sent { waits: false },
             hears: true,
-            report: None,
             trouble: None,
             ending: Ending::None,
-            timeout: None,
         }
+    }
+
+    /// Returns whether the start, or that there was none, is known.
+    fn has_begun(&self) -> bool {
+        !matches!(self.phase, Phase::Sent { .. })
     }
 
     /// Returns whether the next word of the host can be taken: a start is told at once.
     fn awaits_step(&self) -> bool {
-        if self.started { self.report.is_none() } else { self.event.is_none() }
+        match self.phase {
+            Phase::Sent { .. } => self.event.is_none(),
+            Phase::Begun { .. } => true,
+            Phase::Ended(_) => false,
+        }
     }
 
     fn handle_step(&mut self, step: Step) {
         match step {
             Step::Started(started) => {
-                self.started = true;
-                self.job = started.as_ref().map(|started| started.job.clone());
+                let job = started.as_ref().map(|started| started.job.clone());
+                self.phase = Phase::Begun { job };
                 self.event = started.map(FleetEvent::Started);
             }
-            Step::Ended(report) => self.report = Some(*report),
+            Step::Ended(report) => self.phase = Phase::Ended(report),
+        }
+    }
+
+    /// Notes that the host has the command wait, which matters until it starts.
+    fn note_wait(&mut self) {
+        if let Phase::Sent { waits } = &mut self.phase {
+            *waits = true;
         }
     }
 
     /// Returns whether output may be taken: after the start was told, and one piece at a time.
     fn reads(&self) -> bool {
-        self.started && self.event.is_none() && self.output.are_open()
+        self.has_begun() && self.event.is_none() && self.output.are_open()
     }
 
     fn take(&mut self, stream: Stream, chunk: Option<Chunk>) {
@@ -215,18 +246,19 @@ impl<'a> Attending<'a> {
             _ => {}
         }
         // What has ended is not ended again, although its output may still be on its way.
-        if self.report.is_some() {
+        if let Phase::Ended(_) = self.phase {
             return;
         }
         // Nothing further starts, wherever it waits.
         let stopped = matches!(control.stopped(), Some(Stop::Caller | Stop::Deadline));
-        if stopped && self.waits && !self.started && self.ending == Ending::None {
+        if stopped && let (Phase::Sent { waits: true }, Ending::None) = (&self.phase, self.ending) {
             self.kill();
         }
-        if control.is_late() && self.ending == Ending::None {
+        if control.is_late()
+            && let Ending::None = self.ending
+        {
             self.child.signal(Signal::TERM);
-            self.ending = Ending::Late;
-            self.timeout = Instant::now().checked_add(Child::PATIENCE);
+            self.ending = Ending::Late { kill: Instant::now().checked_add(Child::PATIENCE) };
         }
         if control.is_killed() && !matches!(self.ending, Ending::Killed { .. }) {
             self.kill();
@@ -235,42 +267,48 @@ impl<'a> Attending<'a> {
 
     fn kill(&mut self) {
         self.child.cancel();
-        self.ending = Ending::Killed { late: self.ending == Ending::Late };
-        self.timeout = Instant::now().checked_add(Child::LAST_WORD);
+        let give_up = Instant::now().checked_add(Child::LAST_WORD);
+        self.ending = Ending::Killed { late: self.ending.is_late(), give_up };
     }
 
-    /// Returns the report of a command whose host does not confirm its end.
-    fn handle_timeout(&mut self, host: &str) -> Option<Report> {
-        self.timeout = None;
-        if self.ending == Ending::Late {
-            self.kill();
-            return None;
-        }
-        Some(Report::unconfirmed(host, self.job.take()))
-    }
-
-    /// Takes the report when all that came before it is told.
-    fn ended(&mut self) -> Option<Report> {
+    /// Returns whether the command ended and all that came before is told.
+    fn is_over(&self) -> bool {
         let told = self.event.is_none() && !self.output.are_open();
-        if told { self.report.take() } else { None }
+        told && matches!(self.phase, Phase::Ended(_))
     }
 
-    fn end(self, host: &str, mut report: Report) -> End {
+    /// Returns the end of a command whose host does not confirm it.
+    fn give_up(mut self, host: &str) -> End {
+        let job = match self.phase {
+            Phase::Sent { .. } => None,
+            Phase::Begun { job } => job,
+            Phase::Ended(report) => report.job,
+        };
+        self.phase = Phase::Ended(Box::new(Report::unconfirmed(host, job)));
+        self.end(host)
+    }
+
+    /// Returns the end of a command that is over.
+    fn end(self, host: &str) -> End {
+        let Phase::Ended(report) = self.phase else { return self.give_up(host) };
+        let mut report = *report;
         if let Some(trouble) = self.trouble {
             // It was killed for that, and how it ended tells nothing of the command.
             report.outcome = Outcome::Unknown;
             report.error = Some(trouble);
         }
-        let late = matches!(self.ending, Ending::Late | Ending::Killed { late: true });
         let held_back = match report.outcome {
-            Outcome::Exited | Outcome::Signaled if late => {
+            Outcome::Exited | Outcome::Signaled if self.ending.is_late() => {
                 report.outcome = Outcome::TimedOut;
                 None
             }
             Outcome::NotStarted if !is_called_off(&report) => None,
-            Outcome::NotStarted if late => Some(Stop::Deadline),
-            Outcome::NotStarted if self.ending != Ending::None => Some(Stop::Caller),
-            _ => None,
+            Outcome::NotStarted => match self.ending {
+                Ending::None => None,
+                Ending::Late { .. } | Ending::Killed { late: true, .. } => Some(Stop::Deadline),
+                Ending::Killed { late: false, .. } => Some(Stop::Caller),
+            },
+            Outcome::TimedOut | Outcome::Exited | Outcome::Signaled | Outcome::Unknown => None,
         };
         if let Some(why) = held_back {
             // Whatever its host last said, it is the run that did not wait.

@@ -11,11 +11,12 @@ use super::{
     overdue::Overdue,
     state::{Job, Lost, StartSent, State},
 };
-use crate::link::{backoff::spread, order::Purpose, progress::Notice};
+use crate::link::{backoff, notices::Notice, order::Purpose};
 
 impl Channel {
-    /// Rests until the host wants to be asked again. Returns false when it is not to be asked again: it
-    /// did not say when, or that is later than anybody waits for, or nobody wants the command any more.
+    /// Rests until the host wants to be asked again, as far as it is believed. Returns false when it is not to
+    /// be asked again: it did not say when, or that is later than anybody waits for, or nobody wants the
+    /// command any more.
     pub(in crate::link) fn rest(&mut self, failure: &WireError) -> bool {
         // What is only taken up is never sent as a start.
         if self.purpose == Purpose::Attach {
@@ -25,9 +26,12 @@ impl Channel {
         let Some(wait) = failure.retry_after_ms.filter(|_| failure.kind == ErrorKind::Busy) else {
             return false;
         };
-        let again_at = now.checked_add(spread(Duration::from_millis(wait)));
+        let answers = self.busy_retry.answers();
+        let again_at = now + backoff::rest(Duration::from_millis(wait), answers);
         let until = self.busy_retry.ends(now);
-        let Some(again_at) = again_at.filter(|&at| at <= until) else { return false };
+        if again_at > until {
+            return false;
+        }
         if self.requests.are_some() || !self.streams.rewind_input() {
             return false;
         }
@@ -39,7 +43,8 @@ impl Channel {
         self.overdue = Overdue::default();
         self.state = State::Resting { until: again_at };
         self.job = Job::Unnamed;
-        self.busy_retry = BusyRetry::Busy { until, answer: failure.clone() };
+        let answers = answers.saturating_add(1);
+        self.busy_retry = BusyRetry::Busy { until, answer: failure.clone(), answers };
         self.notice(Notice::Busy(failure.message.clone()));
         true
     }

@@ -17,6 +17,8 @@ pub(super) enum BusyRetry {
         until: Instant,
         /// The last answer of the host.
         answer: WireError,
+        /// How many such answers it has given.
+        answers: u32,
     },
 }
 
@@ -26,6 +28,14 @@ impl BusyRetry {
         match self {
             Self::Untried(limit) => now + *limit,
             Self::Busy { until, .. } => *until,
+        }
+    }
+
+    /// Returns how many times the host has said that it is busy.
+    pub(super) fn answers(&self) -> u32 {
+        match self {
+            Self::Untried(_) => 0,
+            Self::Busy { answers, .. } => *answers,
         }
     }
 }

@@ -14,10 +14,7 @@ use super::{
     state::{Job, Named, StartSent, State},
 };
 use crate::link::{
-    connection::Connection,
-    input::Senders,
-    order::Purpose,
-    progress::{Notice, Started},
+    connection::Connection, input::Senders, notices::Notice, order::Purpose, progress::Started,
 };
 
 impl Channel {
@@ -74,11 +71,10 @@ impl Channel {
 
     /// Takes the answer to a dry run.
     fn judged(&mut self, verdict: Verdict) -> Next {
-        match verdict.failure {
-            Some(failure) => self.conclude(Outcome::NotStarted, failure),
-            None => {
-                let note = verdict.note.unwrap_or_default();
-                self.reporter.permitted(note);
+        match verdict.answer {
+            Err(failure) => self.conclude(Outcome::NotStarted, failure),
+            Ok(note) => {
+                self.reporter.permitted(note.unwrap_or_default());
                 Next::Ended
             }
         }

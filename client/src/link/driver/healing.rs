@@ -16,7 +16,7 @@ use crate::{
         channel::Channel,
         connection::{Connection, PeerWork, Silence},
         dial::{ByteStream, DialError, Dialing},
-        progress::Notice,
+        notices::Notice,
     },
 };
 

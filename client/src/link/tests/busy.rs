@@ -83,6 +83,39 @@ async fn busy_wait_ends_and_the_last_answer_is_the_report() {
     assert_eq!((report.outcome, report.error), (Outcome::NotStarted, Some(full(2000))));
 }
 
+/// Answers `busy` with this time to each start of a command that tries for so long, and returns how many there
+/// were.
+async fn asked(retry_after_ms: u64, busy_wait: Duration) -> usize {
+    let (link, mut host) = client();
+    let mut child = echo(&link).busy_wait(busy_wait).spawn().await.unwrap();
+    let mut peer = host.greet('a').await;
+    let answering = async {
+        let mut asked = 0;
+        while let Some(frame) = peer.hear().await {
+            if let Frame::Start(start) = frame {
+                asked += 1;
+                peer.say(busy(start.ch, retry_after_ms)).await;
+            }
+        }
+        asked
+    };
+    let ending = async {
+        let report = child.wait().await;
+        drop((child, link));
+        report
+    };
+    let (asked, report) = tokio::join!(answering, ending);
+    assert_eq!((report.outcome, report.error), (Outcome::NotStarted, Some(full(retry_after_ms))));
+    asked
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_says_to_come_again_at_once_is_asked_ever_more_slowly() {
+    // After 50, 100, 200, 400 and 800 ms, and then each second, each made longer by up to a half.
+    let asked = asked(0, 10 * SECOND).await;
+    assert!((9..=14).contains(&asked), "{asked}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn who_would_have_to_wait_for_too_long_is_told_at_once() {
     let (link, mut host) = client();

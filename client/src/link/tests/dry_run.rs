@@ -14,7 +14,7 @@ fn able(capabilities: &[&str]) -> Frame {
 const ALL: [&str; 3] = [capability::EXEC, capability::ASK, capability::LOCK];
 
 fn permitted(ch: u32) -> Frame {
-    Frame::Verdict(Verdict { ch, permitted: true, note: Some("yes".to_owned()), failure: None })
+    Frame::Verdict(Verdict { ch, answer: Ok(Some("yes".to_owned())) })
 }
 
 /// Starts a dry run of a command with a lock and with everything else that a start may have.
@@ -50,8 +50,7 @@ async fn a_denial_is_the_failure_that_a_start_would_have_had() {
     peer.say(able(&ALL)).await;
     while !matches!(peer.expect().await, Frame::Ask(_)) {}
     let denied = WireError::new(ErrorKind::Denied, "no").hint("Ask bob.");
-    let failure = Some(denied.clone());
-    peer.say(Frame::Verdict(Verdict { ch: 1, permitted: false, note: None, failure })).await;
+    peer.say(Frame::Verdict(Verdict { ch: 1, answer: Err(denied.clone()) })).await;
     assert_eq!(answer.await.unwrap(), Err(denied));
 }
 

@@ -217,7 +217,7 @@ fn each_line_ends_once_on_each_of_its_hosts_whatever_happens() {
                     read += 1;
                 }
                 1 if !running.is_empty() => {
-                    let turn: Turn = running.swap_remove(drawn(state, running.len()));
+                    let turn: HostLine = running.swap_remove(drawn(state, running.len()));
                     *ended.entry((turn.entry.place, turn.host)).or_insert(0) += 1;
                     dispatch.ended(turn.host, drawn(state, 4) == 0);
                 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use rcmd_client::{Client, ErrorKind, WireError};
 use tokio::time::Instant;
 
-use super::{CommandsRun, Finished, Scope};
-use crate::commands::dispatch::{HostId, Move, Turn};
+use super::{CommandsRun, Finished};
+use crate::commands::dispatch::{HostId, HostLine, Move};
 use crate::commands::one::{self, Done};
 use crate::session::not_started;
 
@@ -23,8 +23,8 @@ impl CommandsRun<'_> {
             match next {
                 Move::Connect(id) => self.connect(id),
                 Move::Leave(id, client) => self.leave(Some(id), client),
-                Move::Begin(turn) => self.begin_turn(turn),
-                Move::Fail(turn, failure) => self.fail(&turn, failure),
+                Move::Begin(line) => self.begin_line(line),
+                Move::Fail(line, failure) => self.fail(&line, failure),
             }
         }
     }
@@ -41,9 +41,8 @@ impl CommandsRun<'_> {
         if let Some(failure) = self.refusals.of(id, Instant::now()) {
             return self.dispatch.connected(id, Err(failure));
         }
-        let Scope::Many { config, .. } = &self.scope else { return };
         let Some(host) = self.dispatch.target(id) else { return };
-        let (config, target) = (config.clone(), host.target.clone());
+        let (config, target) = (self.scope.config().clone(), host.target.clone());
         self.progress.forget(&host.name);
         let task = self.tasks.spawn(async move {
             let connected = Client::connect(&config, &target).await;
@@ -52,8 +51,8 @@ impl CommandsRun<'_> {
         self.connecting.insert(id, task);
     }
 
-    fn begin_turn(&mut self, turn: Turn) {
-        let Turn { host: id, index, entry } = &turn;
+    fn begin_line(&mut self, line: HostLine) {
+        let HostLine { host: id, index, entry } = &line;
         let made = match (self.dispatch.target(*id), self.dispatch.connection(*id), &entry.words) {
             (_, _, Err(failure)) => Err(failure.clone()),
             (Some(host), Some(client), Ok(words)) => {
@@ -64,18 +63,19 @@ impl CommandsRun<'_> {
         };
         match made {
             Err(failure) => {
-                self.dispatch.ended(turn.host, false);
-                self.fail(&turn, failure);
+                self.dispatch.ended(line.host, false);
+                self.fail(&line, failure);
             }
             Ok((host, command)) => {
                 let (handles, most) = (self.controls.handles(), self.commands.max_output);
-                let index = self.scope.is_many().then_some(turn.index);
+                let index = self.scope.is_many().then_some(line.index);
                 self.tasks.spawn(async move {
                     let (report, stdout, stderr) =
                         one::carry_out(&host, command, most, handles).await;
-                    let (place, line) = (turn.entry.place, turn.entry.number);
+                    let (id, HostLine { entry, .. }) = (line.host, line);
+                    let (place, line) = (entry.place, entry.number);
                     let done = Done { place, line, index, report, stdout, stderr };
-                    Finished::Ended(turn.host, Box::new(done))
+                    Finished::Ended(id, Box::new(done))
                 });
             }
         }
@@ -83,8 +83,8 @@ impl CommandsRun<'_> {
 
     /// Ends a line on a host that was not begun there. A line that is no command ends for that, whatever
     /// became of the host.
-    pub(super) fn fail(&mut self, turn: &Turn, failure: WireError) {
-        let Turn { host, index, entry } = turn;
+    pub(super) fn fail(&mut self, line: &HostLine, failure: WireError) {
+        let HostLine { host, index, entry } = line;
         let failure = entry.words.as_ref().err().cloned().unwrap_or(failure);
         let index = self.scope.is_many().then_some(*index);
         let host = self.dispatch.target(*host).map(|host| &*host.name).unwrap_or_default();

@@ -74,7 +74,7 @@ impl CommandsRun<'_> {
         let ends_early = abort.is_some() || reader_gone;
         let (is_many, patient) = (scope.is_many(), !gives_up && !interruption.is_impatient());
         let host = match &scope {
-            Scope::One { host } => Some(&**host),
+            Scope::One { host, .. } => Some(&**host),
             Scope::Many { .. } => None,
         };
         let telling = progress.finish(&tally, host, lines, last);
@@ -147,8 +147,8 @@ impl CommandsRun<'_> {
         }
         while let Some(next) = self.dispatch.next() {
             match next {
-                Move::Fail(turn, failure) => {
-                    let host = self.dispatch.target(turn.host).map(|host| &*host.name);
+                Move::Fail(line, failure) => {
+                    let host = self.dispatch.target(line.host).map(|host| &*host.name);
                     account.add(&not_started(host.unwrap_or_default(), failure));
                 }
                 Move::Leave(id, client) => {

@@ -47,11 +47,10 @@ impl CommandsRun<'_> {
 
     /// Begins nothing more. Over many hosts each line that waits ends so.
     pub(super) fn hold_back(&mut self) {
-        if !self.scope.is_many() {
-            return;
+        if self.scope.is_many() {
+            self.stop_reading();
+            self.dispatch.stop(one::interrupted());
         }
-        self.stop_reading();
-        self.dispatch.stop(one::interrupted());
         for (id, task) in self.connecting.drain() {
             task.abort();
             self.dispatch.connected(id, Err(one::interrupted()));

@@ -157,11 +157,11 @@ fn starts_and_ends_read_back_as_the_last_of_each_host() {
     assert_eq!(waits, &TargetState::default());
     assert_eq!(recorded.resumed.len(), 1);
     assert_eq!(record.attempts, [1, 2, 0, 0]);
-    let categories = recorded.states.iter().map(|state| Category::of(state, false));
-    use Category::*;
-    assert!(categories.eq([Exited, Unknown, NotStarted, NotStarted]));
-    let categories = recorded.states.iter().map(|state| Category::of(state, true));
-    assert!(categories.eq([Exited, Running, NotStarted, Waiting]));
+    let stages = recorded.states.iter().map(|state| Stage::of(state, false));
+    use Stage::*;
+    assert!(stages.eq([Exited, Unknown, NotStarted, NotStarted]));
+    let stages = recorded.states.iter().map(|state| Stage::of(state, true));
+    assert!(stages.eq([Exited, Running, NotStarted, Waiting]));
 }
 
 #[test]

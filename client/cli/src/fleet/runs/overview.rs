@@ -4,7 +4,7 @@ use rcmd_client::hosts::HostSet;
 use serde::Serialize;
 
 use crate::arguments::words::CommandSpec;
-use crate::fleet::records::{Bytes, Category, Recorded, Seen};
+use crate::fleet::records::{Bytes, Recorded, Seen, Stage};
 use crate::fleet::resume::Resume;
 use crate::output::stamp::rfc3339;
 use crate::text::escaped;
@@ -34,7 +34,7 @@ pub(super) struct Overview {
     /// The command as one would type it, to be printed.
     pub(super) command: String,
     pub(super) state: State,
-    counts: Vec<(Category, usize)>,
+    counts: Vec<(Stage, usize)>,
 }
 
 /// The object that `--json` prints of a run.
@@ -64,7 +64,7 @@ impl State {
         if *running {
             return Self::Running;
         }
-        let is_done = |state| Category::of(state, false) == Category::Exited;
+        let is_done = |state| Stage::of(state, false) == Stage::Exited;
         if recorded.states.iter().all(is_done) {
             return Self::Whole;
         }
@@ -90,7 +90,7 @@ impl Overview {
     /// Returns a run as it stands `now`, in milliseconds since 1970.
     pub(super) fn of(seen: &Seen, now: u64) -> Self {
         let recorded = &seen.recorded;
-        let counts = Category::ALL.map(|category| (category, count(seen, category)));
+        let counts = Stage::ALL.map(|stage| (stage, count(seen, stage)));
         Self {
             hosts: escaped(&folded(recorded)),
             total: recorded.states.len(),
@@ -102,9 +102,9 @@ impl Overview {
 
     /// Returns how many hosts stand where, as in `18 exited, 2 not started`.
     pub(super) fn counts(&self) -> String {
-        let parts = self.counts.iter().map(|(category, count)| {
-            let category = category.words();
-            format!("{count} {category}")
+        let parts = self.counts.iter().map(|(stage, count)| {
+            let stage = stage.words();
+            format!("{count} {stage}")
         });
         parts.collect::<Vec<_>>().join(", ")
     }
@@ -129,21 +129,21 @@ impl Event {
             mode,
             command,
             state: State::of(seen, now),
-            exited: count(seen, Category::Exited),
-            failed: count(seen, Category::Failed),
-            timed_out: count(seen, Category::TimedOut),
-            not_started: count(seen, Category::NotStarted),
-            unknown: count(seen, Category::Unknown),
-            running: count(seen, Category::Running),
-            waiting: count(seen, Category::Waiting),
+            exited: count(seen, Stage::Exited),
+            failed: count(seen, Stage::Failed),
+            timed_out: count(seen, Stage::TimedOut),
+            not_started: count(seen, Stage::NotStarted),
+            unknown: count(seen, Stage::Unknown),
+            running: count(seen, Stage::Running),
+            waiting: count(seen, Stage::Waiting),
             total: seen.recorded.states.len(),
         }
     }
 }
 
-fn count(seen: &Seen, category: Category) -> usize {
+fn count(seen: &Seen, stage: Stage) -> usize {
     let states = seen.recorded.states.iter();
-    states.filter(|state| Category::of(state, seen.running) == category).count()
+    states.filter(|state| Stage::of(state, seen.running) == stage).count()
 }
 
 fn folded(recorded: &Recorded) -> String {

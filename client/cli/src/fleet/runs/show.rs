@@ -10,12 +10,12 @@ use serde::Serialize;
 
 use super::overview::{Overview, State, quoted};
 use super::shape::Ago;
-use crate::fleet::records::{Category, Recorded, Seen, TargetState};
+use crate::fleet::records::{Recorded, Seen, Stage, TargetState};
 use crate::text::escaped;
 
 /// Hosts that ended in the same way.
 struct Group<'a> {
-    category: Category,
+    stage: Stage,
     title: String,
     hosts: HostSet,
     /// The first of them, and what it was told.
@@ -71,7 +71,7 @@ pub(super) fn json(seen: &Seen) -> Result<String, WireError> {
         index: usize,
         /// The number of starts that were sent.
         attempt: u32,
-        state: Category,
+        state: Stage,
         result: Option<&'a Report>,
     }
     let recorded = &seen.recorded;
@@ -82,7 +82,7 @@ pub(super) fn json(seen: &Seen) -> Result<String, WireError> {
             host: &target.name,
             index: target.index,
             attempt: state.attempt,
-            state: Category::of(state, seen.running),
+            state: Stage::of(state, seen.running),
             result: state.end.as_deref(),
         })?);
     }
@@ -120,36 +120,36 @@ fn options(recorded: &Recorded) -> Option<String> {
     Some(options.join(" ")).filter(|options| !options.is_empty())
 }
 
-/// Returns the hosts by how they ended, in the order of categories and then of the first host.
+/// Returns the hosts by how they ended, in the order of stages and then of the first host.
 fn groups(seen: &Seen) -> Vec<Group<'_>> {
     let mut groups: Vec<Group<'_>> = Vec::new();
     let mut by_title: HashMap<String, usize> = HashMap::new();
     for (target, state) in seen.recorded.plan.targets.iter().zip(&seen.recorded.states) {
-        let category = Category::of(state, seen.running);
-        let title = title(category, state);
+        let stage = Stage::of(state, seen.running);
+        let title = title(stage, state);
         let at = *by_title.entry(title.clone()).or_insert_with(|| {
             let error = state.end.as_ref().and_then(|report| report.error.as_ref());
             let example = error.map(|error| (&*target.name, error));
-            groups.push(Group { category, title, hosts: HostSet::default(), example });
+            groups.push(Group { stage, title, hosts: HostSet::default(), example });
             groups.len() - 1
         });
         if let Some(group) = groups.get_mut(at) {
             group.hosts.insert(target.name.clone());
         }
     }
-    groups.sort_by_key(|group| group.category);
+    groups.sort_by_key(|group| group.stage);
     groups
 }
 
 /// Returns how a host ended.
-fn title(category: Category, state: &TargetState) -> String {
-    let words = category.words();
+fn title(stage: Stage, state: &TargetState) -> String {
+    let words = stage.words();
     let Some(report) = &state.end else { return words.to_owned() };
-    match (category, report.code, report.signal, &report.error) {
-        (Category::Exited, ..) => "exited with 0".to_owned(),
-        (Category::Failed, _, Some(signal), _) => format!("ended by {signal}"),
-        (Category::Failed, Some(code), ..) => format!("exited with {code}"),
-        (Category::NotStarted | Category::Unknown, .., Some(error)) => {
+    match (stage, report.code, report.signal, &report.error) {
+        (Stage::Exited, ..) => "exited with 0".to_owned(),
+        (Stage::Failed, _, Some(signal), _) => format!("ended by {signal}"),
+        (Stage::Failed, Some(code), ..) => format!("exited with {code}"),
+        (Stage::NotStarted | Stage::Unknown, .., Some(error)) => {
             format!("{words}, {}", error.kind)
         }
         _ => words.to_owned(),

@@ -26,7 +26,7 @@ from .._protocol.request import Request
 from .._protocol.streams import Corrupt, Receiving, Sending
 from .connection import Connection
 from .ending import Ending, failure_of
-from .patience import spread
+from .patience import rest
 from .sink import Overflow, Sink
 
 # Starts that are sent again because another client's generation was higher.
@@ -66,6 +66,7 @@ class Channel:
         self._ch = 0
         self._state = "detached"
         self._busy_until: Optional[float] = None
+        self._busy_answers = 0
         self.busy_answer: Optional[Failure] = None
         self._cancelled = False
         self._job: Optional[str] = None
@@ -340,11 +341,12 @@ class Channel:
     # --- a host that is busy ---
 
     def rest(self, failure: Failure) -> bool:
-        """Rests until the host wants to be asked again. Returns false when it is not to be asked again."""
+        """Rests until the host wants to be asked again, as far as it is believed. Returns false when it is not to be
+        asked again."""
         now, wait = self._clock(), failure.retry_after_ms
         if failure.kind != "busy" or wait is None or self._cancelled:
             return False
-        again_at = now + spread(wait / 1000)
+        again_at = now + rest(wait / 1000, self._busy_answers)
         if self._busy_until is None:
             self._busy_until = now + _BUSY_WAIT
         if again_at > self._busy_until or not (self.stdin is None or self.stdin.rewind()):
@@ -355,6 +357,7 @@ class Channel:
         self.sent, self._job, self.lost_at, self._state = NEVER, None, None, "detached"
         self.streams = self._fresh_streams()
         self.busy_answer = failure
+        self._busy_answers += 1
         self.resting_until = again_at
         return True
 

@@ -16,6 +16,11 @@ _SHORTEST = 0.05
 _LONGEST = 2.0
 # A connection that lasts this long after its hello has healed the loss before it.
 _STEADY = 1.0
+# Attempts that count on after a connection that broke before that: pauses of up to 400 ms.
+_FLICKER = 4
+# The longest of the least times for which a busy host is left alone, and the longest time that it is believed.
+_LONGEST_REST = 1.0
+_BELIEVED = 300.0
 
 
 class Patience(NamedTuple):
@@ -58,11 +63,11 @@ class Backoff:
     def pause(self, now: float) -> float:
         """Returns the seconds to wait before the next attempt.
 
-        After a connection that held it begins anew. After one that broke right behind its hello the pause is short
-        and not nothing, or a link that always does would be dialled without end.
+        After a connection that held it begins anew. After one that broke right behind its hello it grows on, or a
+        server that ends each connection there would be dialled without end.
         """
         if self._greeted is not None:
-            self._attempts = 0 if now - self._greeted >= _STEADY else min(self._attempts, 1)
+            self._attempts = 0 if now - self._greeted >= _STEADY else min(self._attempts, _FLICKER)
             self._greeted = None
         self._attempts += 1
         if self._attempts == 1:
@@ -71,6 +76,11 @@ class Backoff:
         return whole * (1 - random.random() / 2)
 
 
-def spread(wait: float) -> float:
-    """Returns a wait that a server gave, longer at random by up to a half, so that not all come at once."""
-    return wait * (1 + random.random() / 2)
+def rest(said: float, answers: int) -> float:
+    """Returns how many seconds to leave a host alone that says it is busy for `said`, after so many such answers.
+
+    Whatever the host says, it is no less than a pause that grows with each answer, from 50 ms up to 1 s, and no more
+    than 5 min; all of it is made longer at random by up to a half, so that not all clients come at once.
+    """
+    least: float = min(_SHORTEST * 2 ** min(answers, 10), _LONGEST_REST)
+    return min(max(said, least), _BELIEVED) * (1 + random.random() / 2)

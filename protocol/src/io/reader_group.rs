@@ -1,4 +1,4 @@
-//! Readers that share one turn, so that many connections of one peer get no more work done than one of them.
+//! Groups of readers that work in turn, so that many connections of one peer get no more work done than one of them.
 
 use std::{
     pin::pin,
@@ -15,17 +15,17 @@ use tokio::{
 /// The time that one reader works before all other tasks run. It is short, since other tasks take many
 /// steps, each of which may wait for it.
 const TURN: Duration = Duration::from_micros(100);
-/// The readers of a turn, even if they work without pause, get one part in this many of one processor's time.
+/// The readers of a group, even if they work without pause, get one part in this many of one processor's time.
 const PART: u32 = 4;
-/// The time for which the readers of a turn may work at once after a pause.
+/// The time for which the readers of a group may work at once after a pause.
 const AT_ONCE: Duration = Duration::from_millis(500);
 /// The most time that one turn counts: in a longer one, the kernel ran something else.
 const LONGEST: Duration = Duration::from_millis(2);
 
-/// A turn that readers share: one of them at a time decodes, expands and hands on what came, for a short
+/// A group of readers that work in turn: one of them at a time decodes, expands and hands on what came, for a short
 /// time; then the next one does.
 #[derive(Clone, Debug)]
-pub struct Turns(Arc<Shared>);
+pub struct ReaderGroup(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -40,13 +40,13 @@ struct Pace {
     clear_at: Option<Instant>,
 }
 
-/// A reader's part in a turn. All clones are the same part.
+/// A reader's part in a group. All clones are the same part.
 #[derive(Clone, Debug, Default)]
-pub struct Turn(Arc<Mutex<Part>>);
+pub struct ReaderPart(Arc<Mutex<Part>>);
 
 #[derive(Debug, Default)]
 struct Part {
-    turns: Option<Turns>,
+    group: Option<ReaderGroup>,
     permit: Option<OwnedSemaphorePermit>,
     /// The time at which the reader began to work without a pause.
     since: Option<Instant>,
@@ -54,8 +54,8 @@ struct Part {
     counts_from: Option<Instant>,
 }
 
-impl Turns {
-    /// Returns a turn for readers to share.
+impl ReaderGroup {
+    /// Returns a group without readers.
     pub fn new() -> Self {
         let turn = Arc::new(Semaphore::new(1));
         Self(Arc::new(Shared { turn, pace: Mutex::default() }))
@@ -66,7 +66,7 @@ impl Turns {
     }
 }
 
-impl Default for Turns {
+impl Default for ReaderGroup {
     fn default() -> Self {
         Self::new()
     }
@@ -86,14 +86,14 @@ impl Pace {
     }
 }
 
-impl Turn {
+impl ReaderPart {
     fn part<T>(&self, act: impl FnOnce(&mut Part) -> T) -> T {
         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Shares the turn of other readers from now on.
-    pub(super) fn share(&self, turns: Turns) {
-        self.part(|part| part.turns = Some(turns));
+    /// Works in turn with the other readers of a group from now on.
+    pub(super) fn join(&self, group: ReaderGroup) {
+        self.part(|part| part.group = Some(group));
     }
 
     /// Waits until the reader may work. After [`TURN`] of work, all other tasks run first.
@@ -107,14 +107,14 @@ impl Turn {
             yield_now().await;
             self.pass();
         }
-        let turns = self.part(|part| part.turns.clone().filter(|_| part.permit.is_none()));
-        let Some(turns) = turns else {
+        let group = self.part(|part| part.group.clone().filter(|_| part.permit.is_none()));
+        let Some(group) = group else {
             self.part(|part| _ = part.since.get_or_insert_with(Instant::now));
             return;
         };
         // The semaphore is never closed.
-        let permit = Arc::clone(&turns.0.turn).acquire_owned().await.ok();
-        let wait = turns.pace(|pace| pace.wait(Instant::now()));
+        let permit = Arc::clone(&group.0.turn).acquire_owned().await.ok();
+        let wait = group.pace(|pace| pace.wait(Instant::now()));
         if !wait.is_zero() {
             sleep(wait).await;
         }
@@ -165,9 +165,9 @@ impl Turn {
 
 impl Part {
     fn count(&mut self) {
-        if let (Some(turns), Some(from)) = (&self.turns, self.counts_from.take()) {
+        if let (Some(group), Some(from)) = (&self.group, self.counts_from.take()) {
             let now = Instant::now();
-            turns.pace(|pace| pace.count(now - from, now));
+            group.pace(|pace| pace.count(now - from, now));
         }
     }
 }
@@ -176,22 +176,22 @@ impl Part {
 mod tests {
     use super::*;
 
-    fn part_of(turns: &Turns) -> Turn {
-        let turn = Turn::default();
-        turn.share(turns.clone());
-        turn
+    fn part_of(group: &ReaderGroup) -> ReaderPart {
+        let part = ReaderPart::default();
+        part.join(group.clone());
+        part
     }
 
     #[tokio::test]
     async fn one_works_at_a_time_and_those_that_wait_work_in_their_order() {
-        let (turns, order) = (Turns::new(), Mutex::new(Vec::new()));
+        let (group, order) = (ReaderGroup::new(), Mutex::new(Vec::new()));
         let works = async |name| {
-            let turn = part_of(&turns);
-            turn.work().await;
+            let part = part_of(&group);
+            part.work().await;
             order.lock().unwrap().push(name);
             yield_now().await;
             assert_eq!(order.lock().unwrap().last(), Some(&name));
-            turn.pass();
+            part.pass();
         };
         tokio::join!(works(1), works(2), works(3));
         assert_eq!(*order.lock().unwrap(), [1, 2, 3]);
@@ -199,11 +199,11 @@ mod tests {
 
     #[tokio::test]
     async fn what_has_to_wait_gives_the_turn_away_and_what_has_not_keeps_it() {
-        let turns = Turns::new();
-        let [one, other] = [(); 2].map(|()| part_of(&turns));
+        let group = ReaderGroup::new();
+        let [one, other] = [(); 2].map(|()| part_of(&group));
         one.work().await;
         one.until(std::future::ready(())).await;
-        assert_eq!(turns.0.turn.available_permits(), 0);
+        assert_eq!(group.0.turn.available_permits(), 0);
         let (come, came) = tokio::sync::oneshot::channel();
         tokio::join!(async { one.until(came).await.unwrap() }, async {
             other.work().await;
@@ -231,11 +231,11 @@ mod tests {
 
     #[tokio::test]
     async fn without_others_to_share_with_there_is_nothing_to_wait_for() {
-        let turn = Turn::default();
+        let part = ReaderPart::default();
         for _ in 0..10 {
-            turn.work().await;
-            turn.count_again();
+            part.work().await;
+            part.count_again();
         }
-        turn.pass();
+        part.pass();
     }
 }

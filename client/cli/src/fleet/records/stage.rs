@@ -1,15 +1,15 @@
-//! The states of targets in a record.
+//! How far the targets of a recorded run are.
 
 use rcmd_client::Report;
 use serde::Serialize;
 
 use super::TargetState;
-use crate::fleet::account::{self, Reason};
+use crate::fleet::account::{Category, Reason};
 
-/// The states of targets, in the order in which people are told of them.
+/// How far a target is, in the order in which people are told of it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Category {
+pub(crate) enum Stage {
     /// The command exited with status 0.
     Exited,
     /// The command exited with another status, or was ended by a signal.
@@ -26,7 +26,7 @@ pub(crate) enum Category {
     Waiting,
 }
 
-impl Category {
+impl Stage {
     /// All of them, in their order.
     pub(crate) const ALL: [Self; 7] = [
         Self::Exited,
@@ -51,12 +51,12 @@ impl Category {
 
     fn of_end(report: &Report) -> Self {
         match Reason::of(report).category() {
-            account::Category::Exited => Self::Exited,
-            account::Category::Failed => Self::Failed,
-            account::Category::TimedOut => Self::TimedOut,
+            Category::Exited => Self::Exited,
+            Category::Failed => Self::Failed,
+            Category::TimedOut => Self::TimedOut,
             // What is only asked about is not recorded.
-            account::Category::NotStarted | account::Category::Permitted => Self::NotStarted,
-            account::Category::Unknown => Self::Unknown,
+            Category::NotStarted | Category::Permitted => Self::NotStarted,
+            Category::Unknown => Self::Unknown,
         }
     }
 
