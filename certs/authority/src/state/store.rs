@@ -7,6 +7,8 @@
     reason = "the authority's thread, and programs that serve nobody"
 )]
 
+mod guard;
+
 use std::{
     cell::Cell,
     fs::{self, OpenOptions, Permissions},
@@ -19,6 +21,8 @@ use std::{
 use rcmd_certs::files::shown;
 use redb::{Database, DatabaseError, ReadableTable as _, TableDefinition, WriteTransaction};
 use serde::{Serialize, de::DeserializeOwned};
+
+use self::guard::guarded;
 
 /// The memory for pages of the file, in bytes. redb's own default of 1 GiB is meant for other uses.
 const CACHE: usize = 8 * 1024 * 1024;
@@ -37,6 +41,9 @@ pub enum StoreError {
         /// The reason.
         reason: String,
     },
+    /// The content of the store is not what redb wrote.
+    #[error("{} is damaged; restore it from a backup (`rcmd-certs restore`)", shown(.0))]
+    Damaged(PathBuf),
     /// The store cannot be read or written.
     #[error("the authority's store failed: {0}")]
     Failed(String),
@@ -74,7 +81,9 @@ impl<R> Table<R> {
 /// The open store.
 #[derive(Debug)]
 pub(super) struct Store {
-    database: Database,
+    /// The database; `None` only while this is dropped.
+    database: Option<Database>,
+    path: PathBuf,
 }
 
 impl Store {
@@ -83,12 +92,23 @@ impl Store {
         let unusable = |reason: String| StoreError::Open { path: path.to_owned(), reason };
         create_private(path).map_err(|error| unusable(error.to_string()))?;
         // `create` also accepts an existing file: an empty one becomes a store.
-        let opened = Database::builder().set_cache_size(CACHE).create(path);
+        let opened = guarded(|| Database::builder().set_cache_size(CACHE).create(path));
+        let opened = opened.ok_or_else(|| StoreError::Damaged(path.to_owned()))?;
         let database = opened.map_err(|error| match error {
             DatabaseError::DatabaseAlreadyOpen => StoreError::InUse(path.to_owned()),
             other => unusable(other.to_string()),
         })?;
-        Ok(Self { database })
+        Ok(Self { database: Some(database), path: path.to_owned() })
+    }
+
+    /// Carries out work on the database.
+    fn work<T, E: From<StoreError>>(
+        &self,
+        work: impl FnOnce(&Database) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let damaged = || E::from(StoreError::Damaged(self.path.clone()));
+        let database = self.database.as_ref().ok_or_else(damaged)?;
+        guarded(|| work(database)).unwrap_or_else(|| Err(damaged()))
     }
 
     /// Runs `work` in one transaction and commits it; after an error nothing of it remains. Work that changes
@@ -97,17 +117,19 @@ impl Store {
         &self,
         work: impl FnOnce(&Transaction) -> Result<T, E>,
     ) -> Result<T, E> {
-        let mut inner = self.database.begin_write().map_err(failed)?;
-        // After a kill, the store then opens at once, and checksums alone never decide whether a commit is valid.
-        inner.set_quick_repair(true);
-        let transaction = Transaction { inner, changed: Cell::new(false) };
-        let done = work(&transaction)?;
-        if transaction.changed.get() {
-            transaction.inner.commit().map_err(failed)?;
-        } else {
-            transaction.inner.abort().map_err(failed)?;
-        }
-        Ok(done)
+        self.work(|database| {
+            let mut inner = database.begin_write().map_err(failed)?;
+            // After a kill, the store then opens at once, and checksums alone never decide whether a commit is valid.
+            inner.set_quick_repair(true);
+            let transaction = Transaction { inner, changed: Cell::new(false) };
+            let done = work(&transaction)?;
+            if transaction.changed.get() {
+                transaction.inner.commit().map_err(failed)?;
+            } else {
+                transaction.inner.abort().map_err(failed)?;
+            }
+            Ok(done)
+        })
     }
 
     /// Runs `work`, which only reads.
@@ -115,11 +137,21 @@ impl Store {
         &self,
         work: impl FnOnce(&Transaction) -> Result<T, E>,
     ) -> Result<T, E> {
-        let inner = self.database.begin_write().map_err(failed)?;
-        let transaction = Transaction { inner, changed: Cell::new(false) };
-        let seen = work(&transaction)?;
-        transaction.inner.abort().map_err(failed)?;
-        Ok(seen)
+        self.work(|database| {
+            let inner = database.begin_write().map_err(failed)?;
+            let transaction = Transaction { inner, changed: Cell::new(false) };
+            let seen = work(&transaction)?;
+            transaction.inner.abort().map_err(failed)?;
+            Ok(seen)
+        })
+    }
+}
+
+impl Drop for Store {
+    /// Closes the database, which writes to it.
+    fn drop(&mut self) {
+        let database = self.database.take();
+        let _ = guarded(|| drop(database));
     }
 }
 
@@ -221,6 +253,32 @@ mod tests {
         assert!(matches!(Store::open(&path), Err(StoreError::InUse(_))));
         drop(first);
         Store::open(&path).unwrap();
+    }
+
+    #[test]
+    fn damage_to_any_page_is_told_with_the_name_of_the_file_or_does_no_harm() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("store.redb");
+        let store = Store::open(&path).unwrap();
+        for n in 0..40 {
+            store.change(|rows| rows.put(&NUMBERS, &format!("number {n}"), &n)).unwrap();
+        }
+        drop(store);
+        let good = fs::read(&path).unwrap();
+        let mut damaged = 0;
+        // Pages have 4 KiB, and begin with the kind of what they hold. The first has the file's own header.
+        for (page, value) in (1..good.len() / 4096).flat_map(|page| [(page, 0), (page, 7)]) {
+            let mut bytes = good.clone();
+            bytes[page * 4096] = value;
+            fs::write(&path, bytes).unwrap();
+            let read = Store::open(&path)
+                .and_then(|store| store.look(|rows| rows.all(&NUMBERS)).map(|all| all.len()));
+            if let Err(error) = read {
+                assert!(error.to_string().contains("store"), "{error}");
+                damaged += usize::from(matches!(error, StoreError::Damaged(_)));
+            }
+        }
+        assert!(damaged > 0, "redb no longer panics, and the guard can go");
     }
 
     #[test]
