@@ -54,7 +54,7 @@ pub struct Identity {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IdentityError {
     /// The connection has no peer certificate.
-    #[error("the peer presented no certificate")]
+    #[error("the peer presented no certificate; enroll it, or issue it one with `rcmd-certs`")]
     NoCertificate,
     /// The certificate cannot be read.
     #[error(transparent)]
@@ -244,7 +244,7 @@ fn read_uris<'a>(uris: impl Iterator<Item = &'a str>) -> Result<Claims, Identity
     }
 }
 
-/// Returns whether the scheme of a URI is `rcmd` in any case, with or without what should follow.
+/// Returns whether the scheme of a URI is `rcmd`, in upper or lower case. The rest of the URI is not checked.
 fn is_ours(uri: &str) -> bool {
     uri.as_bytes().get(..5).is_some_and(|start| start.eq_ignore_ascii_case(b"rcmd:"))
 }

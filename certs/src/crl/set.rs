@@ -47,7 +47,9 @@ pub enum CrlError {
     #[error("there is no revocation list (a `-----BEGIN X509 CRL-----` section)")]
     Empty,
     /// The file holds too many lists.
-    #[error("more than {MAX_LISTS} revocation lists in one file")]
+    #[error(
+        "there are more than {MAX_LISTS} revocation lists; keep only the newest list of each authority"
+    )]
     TooMany,
     /// A list is not a CRL in DER, or is broken.
     #[error("not a readable revocation list ({0})")]

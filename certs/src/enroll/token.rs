@@ -150,7 +150,9 @@ pub enum TokenError {
     #[error("the token is incomplete or was changed on its way; copy the whole line again")]
     Checksum,
     /// The text is longer than any token.
-    #[error("the token is longer than {MAX_TOKEN} bytes; copy only that line")]
+    #[error(
+        "the token is longer than {MAX_TOKEN} bytes; copy only the line that `rcmd-certs token` printed"
+    )]
     TooLong,
     /// The checksum is right and the content is not: it is of another version, or made by hand.
     #[error(
@@ -169,7 +171,7 @@ pub enum LoadError {
     #[error(transparent)]
     Word(#[from] TokenError),
     /// Standard input cannot be read.
-    #[error("cannot read the token from standard input: {0}")]
+    #[error("cannot read the token from standard input: {0}; give it in a file with --token-file")]
     Input(io::Error),
     /// The file holds no token.
     #[error("{}: {reason}", shown(path))]

@@ -232,7 +232,7 @@ async fn joined(writer: &mut JoinHandle<Result<(), ConnectionError>>) -> Connect
     }
 }
 
-/// Waits until then; without a time, for ever.
+/// Waits until `deadline`, or for ever if there is none.
 pub(crate) async fn until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline).await,

@@ -101,15 +101,15 @@ impl Shared {
     }
 }
 
-/// The link's end. Dropped, it ends the notices.
+/// The half with which the link sends notices. When it is dropped, no more notices come.
 #[derive(Debug)]
 pub(super) struct NoticeWriter(Arc<Shared>);
 
-/// The caller's end.
+/// The half from which the caller reads notices.
 #[derive(Debug)]
 pub(crate) struct NoticeReader(Arc<Shared>);
 
-/// Returns both ends.
+/// Returns the two halves of new notices.
 pub(super) fn pair() -> (NoticeWriter, NoticeReader) {
     let shared = Arc::<Shared>::default();
     (NoticeWriter(Arc::clone(&shared)), NoticeReader(shared))

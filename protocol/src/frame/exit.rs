@@ -14,8 +14,8 @@ use crate::{
 };
 
 fields! {
-    /// The end of a command. Its outcome is always proved: each constructor asks for what the outcome needs,
-    /// and so does the reader.
+    /// The end of a command. It always has the fields that its outcome needs, such as a code for `exited`:
+    /// neither the constructors nor the reader of frames accept an end without them.
     #[derive(Clone, PartialEq, Debug)]
     pub struct Exit {
         outcome: Outcome as Required,

@@ -18,8 +18,8 @@ impl Pace {
         }
     }
 
-    /// Returns when to try again at a queue with `waiting` commands: the time after which half of
-    /// them are expected to have left.
+    /// Returns how long to wait before trying a queue with `waiting` commands again: the time in which
+    /// half of them are expected to leave, from 100 ms to 10 s, or 1 s if the pace is not known yet.
     pub(super) fn retry_after(&self, waiting: usize) -> Duration {
         const UNKNOWN: Duration = Duration::from_secs(1);
         const LEAST: Duration = Duration::from_millis(100);

@@ -66,10 +66,11 @@ pub struct CheckOptions {
     file: Option<PathBuf>,
 }
 
-/// Runs the subcommand and returns the exit status.
+/// Runs the subcommand. Returns the exit status: 1 if `explain` finds the request denied, else 0.
 ///
 /// # Errors
-/// The fault in the policy or in the arguments.
+/// If the settings, the policy or the arguments are invalid, if the policy to check does not exist, or if a
+/// file or `out` can't be read or written.
 pub fn run(command: PolicyCommand, out: &mut impl Write) -> Result<u8> {
     match command {
         PolicyCommand::Init { dir } => init(&Layout::for_host(dir.as_deref()), out),

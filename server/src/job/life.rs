@@ -70,7 +70,9 @@ impl Job {
         }
     }
 
-    /// Runs the whole life. The key is free as soon as it is certain that nothing runs or has run.
+    /// Drives the job from its request to the time when its end is no longer kept. `preparing` judges
+    /// the request. The key of `reservation` becomes free as soon as it is certain that nothing runs
+    /// or has run.
     pub(super) async fn live(
         mut self,
         preparing: impl Future<Output = Result<Prepared, Rejection>>,

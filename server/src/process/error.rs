@@ -255,7 +255,9 @@ impl SpawnError {
             }
             Self::NotFound(_) => "Check the path on the host; `ls -l` there shows what exists.",
             Self::NotExecutable { why, .. } => match why {
-                Obstacle::NoFile => "Name a program in that folder.",
+                Obstacle::NoFile => {
+                    "Name a program; this path is a folder, a device or another special file."
+                }
                 Obstacle::Denied => "Set its mode with `chmod +x`, and check for a noexec mount.",
                 Obstacle::Format => {
                     "Add a #! line such as #!/bin/sh, or run it by the shell with --shell."

@@ -21,7 +21,8 @@ resolver = GroupResolver(default_source=source)
 for line in sys.stdin:
     try:
         nodes = NodeSet(json.loads(line), resolver=resolver)
-        answer = {"set": sorted(nodes), "fold": str(nodes)}
-    except Exception as error:  # Whatever it does not take is one answer here.
-        answer = {"error": "%s: %s" % (type(error).__name__, error)}
-    print(json.dumps(answer), flush=True)
+        answer = json.dumps({"set": sorted(nodes), "fold": str(nodes)})
+    except Exception as error:  # Whatever it does not take, also for want of memory, is one answer here.
+        nodes = None
+        answer = json.dumps({"error": "%s: %s" % (type(error).__name__, error)})
+    print(answer, flush=True)

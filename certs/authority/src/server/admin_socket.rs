@@ -70,9 +70,10 @@ async fn attend(shared: Arc<Shared>, mut stream: UnixStream) {
         };
         let response = match request {
             Err(_) | Ok(Ok(None)) => return,
-            Ok(Err(error)) => {
-                AdminResponse::Failed(format!("the order was not understood: {error}"))
-            }
+            Ok(Err(error)) => AdminResponse::Failed(format!(
+                "the running `rcmd-certs serve` did not understand the request ({error}), and nothing was changed; \
+                     restart it, so that both are of the same version"
+            )),
             Ok(Ok(Some(request))) => {
                 info!(what = %request, "an operator asks");
                 let done =

@@ -47,7 +47,8 @@ pub(super) struct Lines {
     rest: BytesMut,
     /// The number of bytes of `rest` that are known to hold no end of a line.
     searched: usize,
-    /// The hosts of a line that is too long, whose beginning was thrown away and whose rest is read on.
+    /// The hosts of a line that is too long, while its remaining bytes are read and discarded; `None` at any other
+    /// time.
     too_long: Option<LineHosts>,
     /// The number of lines given out or passed over.
     passed: u64,
@@ -73,7 +74,8 @@ impl Lines {
         let name = shown(path);
         let unread = |error: io::Error| {
             WireError::new(ErrorKind::Usage, format!("cannot read {name}: {error}"))
-                .hint("Nothing ran; `--commands -` reads standard input.")
+                .hint("Nothing ran; check the path and the mode of the file, or write `--commands -` and send the lines on \
+                     standard input.")
         };
         let mut bytes = Vec::new();
         let file = File::open(path).map_err(unread)?;
@@ -81,7 +83,7 @@ impl Lines {
         if bytes.len() as u64 > LARGEST {
             let message = format!("{name} is larger than {} MiB", LARGEST >> 20);
             return Err(WireError::new(ErrorKind::Usage, message)
-                .hint("Nothing ran; let standard input be the file: `--commands - < FILE`."));
+                .hint("Nothing ran; send the file on standard input: `--commands - < FILE`."));
         }
         let (mut count, mut results) = (0, 0_u64);
         for (line, number) in bytes.split(|&byte| byte == b'\n').zip(1..) {
@@ -230,7 +232,7 @@ fn read(
 fn too_long(kind: ErrorKind, number: u64, place: &str) -> WireError {
     let message = format!("line {number} of {place} is longer than {} MiB", LONGEST >> 20);
     WireError::new(kind, message).hint(
-        "A command has at most 1 MiB of arguments; what is longer belongs into a file on the host.",
+        "This line was not run; shorten it, or put long data into a file on the host and name that file in the command.",
     )
 }
 

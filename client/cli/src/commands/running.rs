@@ -249,7 +249,7 @@ impl<'a> CommandsRun<'a> {
             Some(Err(error)) => {
                 let message = format!("cannot read standard input: {error}");
                 let failure = WireError::new(ErrorKind::LocalIo, message)
-                    .hint("Commands that still ran were killed there; write the lines to a file.");
+                    .hint("Commands that still ran were killed on their hosts; write the lines to a file.");
                 if self.scope.is_many() {
                     // What was read has its results all the same.
                     self.unread = Some(failure);

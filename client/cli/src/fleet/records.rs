@@ -303,7 +303,9 @@ fn find(dir: &Path, which: &str) -> Result<(Folder, RunId), WireError> {
 /// Returns what is said where nothing is recorded.
 pub(crate) fn none_in(dir: &Path) -> WireError {
     let message = format!("no run over many hosts is recorded in {}", shown(&dir.join("runs")));
-    WireError::new(ErrorKind::Usage, message).hint("Each run over a set of hosts is; see --dir.")
+    WireError::new(ErrorKind::Usage, message).hint(
+        "Runs over a set of hosts are recorded in the folder of --dir; if yours used another folder, name it with --dir.",
+    )
 }
 
 /// Returns the names of the runs that are recorded, the last one at the end.

@@ -80,8 +80,10 @@ enum Step {
     Ended(Box<Report>),
 }
 
+/// Waits for the start of the command or, if it has `started`, for its end.
+///
 /// # Cancel safety
-/// Nothing is lost when it is dropped.
+/// Nothing is lost if the future is dropped.
 async fn next(child: &mut Child, started: bool) -> Step {
     match started {
         false => Step::Started(child.started().await),

@@ -91,7 +91,7 @@ impl Raw {
         }
     }
 
-    /// Adds a group to a group.
+    /// Makes the group `child` a child of `group`; both are indices. Does nothing if there is no such `group`.
     pub(super) fn adopt(&mut self, group: usize, child: usize) {
         let Some(group) = self.groups.get_mut(group) else { return };
         if !group.children.contains(&child) {

@@ -11,7 +11,8 @@ use super::backlog::Backlog;
 #[derive(Debug)]
 pub(super) struct Host<C> {
     pub(super) target: HostTarget,
-    /// The number of lines for the whole set that it has taken; none if it is not of the set.
+    /// The number of lines without hosts of their own that this host has taken; `None` if the host is not in the
+    /// set of the command line.
     wide_taken: Option<u64>,
     /// The positions of the lines that name it, with its place among their hosts.
     pub(super) named: VecDeque<(u64, usize)>,

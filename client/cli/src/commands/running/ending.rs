@@ -40,7 +40,7 @@ impl Abort {
         }
         let message = format!("cannot write standard output: {error}");
         Some(Self::LocalIo(WireError::new(ErrorKind::LocalIo, message).hint(
-            "Commands that still ran were killed there; make room here, or send the results elsewhere.",
+            "Commands that still ran were killed on their hosts; free space on this machine, or send the results elsewhere.",
         )))
     }
 }

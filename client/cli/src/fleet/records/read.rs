@@ -105,9 +105,12 @@ impl Lines<'_> {
         let AnyVersion { run: Version { version } } = self.parse_as()?;
         if version != VERSION {
             let path = shown(self.path);
-            let message = format!("{path} is of version {version}, and this one knows {VERSION}");
-            return Err(WireError::new(ErrorKind::Usage, message)
-                .hint("Use the rcmd-client that wrote it, or run the command again."));
+            let message = format!(
+                "the record {path} has format {version}, and this rcmd-client reads format {VERSION} alone"
+            );
+            return Err(WireError::new(ErrorKind::Usage, message).hint(
+                "Use the version of rcmd-client that wrote the record, or run the command again.",
+            ));
         }
         match self.parse()? {
             Line::Run(run) => Ok(*run),

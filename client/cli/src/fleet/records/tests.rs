@@ -212,7 +212,7 @@ fn what_is_damaged_is_refused_with_its_line() {
     let lines: Vec<&str> = whole.lines().collect();
     let sent = lines[3];
     for (line, text, says) in [
-        (1, "{\"run\":{\"version\":2}}".to_owned(), "is of version 2"),
+        (1, "{\"run\":{\"version\":2}}".to_owned(), "has format 2"),
         (1, "[]".to_owned(), ":1:"),
         (1, lines[1].to_owned(), ":1:"),
         (1, lines[0].replace("\"targets\":2", "\"targets\":3"), ":4:1: a target is missing"),

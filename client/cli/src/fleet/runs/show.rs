@@ -120,7 +120,8 @@ fn options(recorded: &Recorded) -> Option<String> {
     Some(options.join(" ")).filter(|options| !options.is_empty())
 }
 
-/// Returns the hosts by how they ended, in the order of stages and then of the first host.
+/// Returns the hosts in groups, one for each state or end, sorted by stage and then by the place of their first
+/// host in the plan.
 fn groups(seen: &Seen) -> Vec<Group<'_>> {
     let mut groups: Vec<Group<'_>> = Vec::new();
     let mut by_title: HashMap<String, usize> = HashMap::new();
