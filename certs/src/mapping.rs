@@ -38,7 +38,7 @@ use crate::{
     files::{self, FileError, shown},
     identity::{Identity, IdentityError, MAX_GROUPS},
     names::{self, HostName, NameError},
-    text::{place, setting_fault},
+    text::{place, setting_fault, without_long_words},
     x509::Certificate,
 };
 
@@ -160,6 +160,7 @@ impl Mapping {
             }
             let rule = |(index, entry): (usize, RuleEntry)| {
                 Rule::read(what, entry, path.parent().unwrap_or(Path::new("."))).map_err(|reason| {
+                    let reason = without_long_words(&reason);
                     MappingError::Rule { path: path.to_owned(), what, number: index + 1, reason }
                 })
             };

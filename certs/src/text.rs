@@ -85,17 +85,21 @@ pub fn nearest<'a>(
     near.min_by_key(|(distance, _)| *distance).map(|(_, word)| word)
 }
 
-/// The longest word of a file of settings that a complaint shows, in characters. No right value of one word is as
-/// long, and each line of a private key but its last is longer.
+/// The longest word of a file of settings that a message shows, in characters. Each line of a private key but its last
+/// is longer.
 const MAX_SHOWN: usize = 40;
 
 /// Returns a TOML parser's complaint about a file of settings in one line. For a setting or a value that does
-/// not exist it names the one that was probably meant, or else all that exist there. In place of a long word it has
-/// the length of the word, which may be a key.
+/// not exist it names the one that was probably meant, or else all that exist there. Long words are left out.
 pub fn setting_fault(message: &str) -> String {
-    let fault = named_fault(message);
+    without_long_words(&named_fault(message))
+}
+
+/// Returns a text of a file of settings, or a message that quotes one, with the length of each long word in its
+/// place: the word may be a key.
+pub fn without_long_words(text: &str) -> String {
     let is_mark = |c: char| c.is_whitespace() || ",;:.".contains(c);
-    let words = fault.split_inclusive(char::is_whitespace).map(|word| {
+    let words = text.split_inclusive(char::is_whitespace).map(|word| {
         let bare = word.trim_end_matches(is_mark);
         let marks = word.strip_prefix(bare).unwrap_or_default();
         match bare.trim_matches(['"', '`']).chars().count() {

@@ -15,7 +15,7 @@ use rcmd_certs::{
     Layout,
     files::{self, FileError},
     names,
-    text::{place, setting_fault},
+    text::{place, setting_fault, without_long_words},
     tls::ServerFiles,
 };
 use rcmd_protocol::limits as wire;
@@ -213,6 +213,7 @@ impl ServerSettings {
 impl ConfigFile {
     fn check(&self, path: &Path) -> Result<(), ConfigError> {
         let refuse = |name, value: String, remedy| {
+            let value = without_long_words(&value);
             Err(ConfigError::Value { path: path.to_owned(), name, value, remedy })
         };
         if self.listen.is_empty() {

@@ -30,7 +30,7 @@ struct Line {
     asked: Asked,
 }
 
-/// Who asks, where, when, and as whom.
+/// The circumstances of a request: who asks, where, when, and as whom.
 struct Circumstances {
     who: Principal,
     host: Host,

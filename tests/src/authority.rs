@@ -45,7 +45,7 @@ impl Serving {
     ///
     /// # Panics
     ///
-    /// When [`Serving::start`] does.
+    /// Panics when [`Serving::start`] does.
     #[must_use]
     pub fn with(settings: &str) -> Self {
         let mut serving = Self::unused();
@@ -71,7 +71,7 @@ impl Serving {
     ///
     /// # Panics
     ///
-    /// When [`Serving::start`] does.
+    /// Panics when [`Serving::start`] does.
     #[must_use]
     pub fn made_by(words: &[&str]) -> Self {
         let mut serving = Self::unused();

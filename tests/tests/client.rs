@@ -93,7 +93,7 @@ fn output_that_is_lost_after_the_end_is_told_with_that_end() {
     assert!(fs::read_to_string(events).unwrap().contains("\"event\":\"start\""), "the start fits");
 }
 
-/// Has the kernel refuse a handler for SIGTERM (seccomp(2)), and executes a program.
+/// Makes the kernel refuse a handler for SIGTERM (seccomp(2)), and executes a program.
 const WITHOUT_HANDLER: &str = r#"
 import ctypes, os, struct, sys
 

@@ -112,10 +112,22 @@ fn a_key_that_stands_where_a_setting_belongs_is_never_printed() {
     let mut secrets = Secrets::default();
     secrets.add_key(&pem);
     let line = pem.lines().nth(1).unwrap();
-    let text_of =
-        |setting: &str| [format!("{setting} = {line:?}\n"), format!("{line} = 1\n"), pem.clone()];
-    for (file, setting) in [("identity.toml", "ca"), ("server.toml", "grace")] {
-        for text in text_of(setting) {
+    let everywhere = [format!("{line} = 1\n"), format!("{line:?} = 1\n"), pem.clone()];
+    let texts =
+        |settings: &[String]| everywhere.iter().chain(settings).cloned().collect::<Vec<_>>();
+    let server = texts(&[
+        format!("grace = {line:?}\n"),
+        format!("path = {line:?}\n"),
+        format!("[host]\nname = {line:?}\n"),
+    ]);
+    let identity = texts(&[
+        format!("ca = {line:?}\n"),
+        format!("[[user]]\nmatch = {line:?}\n"),
+        format!("[[user]]\nmatch = \"email:x\"\nname = {line:?}\n"),
+        format!("[[user]]\nmatch = \"email:*\"\nca = \"/{line}\"\n"),
+    ]);
+    for (file, texts) in [("identity.toml", identity), ("server.toml", server)] {
+        for text in texts {
             fs::write(world.dir().join(file), &text).unwrap();
             let done = world.server_program().arg("--check-config").output().unwrap();
             let said = [done.stdout.as_slice(), &done.stderr].concat();
@@ -125,8 +137,14 @@ fn a_key_that_stands_where_a_setting_belongs_is_never_printed() {
         }
         fs::remove_file(world.dir().join(file)).unwrap();
     }
-    for (file, setting) in [("client.toml", "connect_timeout"), ("hosts.toml", "host")] {
-        for text in text_of(setting) {
+    let client = texts(&[format!("connect_timeout = {line:?}\n")]);
+    let hosts = texts(&[
+        format!("host = {line:?}\n"),
+        format!("[hosts.web1]\n{line:?} = 1\n"),
+        format!("[hosts.web1]\naddress = 1\nport = {line:?}\n"),
+    ]);
+    for (file, texts) in [("client.toml", client), ("hosts.toml", hosts)] {
+        for text in texts {
             fs::write(world.dir().join(file), &text).unwrap();
             let done = world.exec(["true"]).run();
             let said = [&done.stdout[..], &done.stderr].concat();

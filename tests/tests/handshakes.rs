@@ -251,13 +251,13 @@ impl ResolvesServerCert for Counted {
     }
 }
 
-/// What a peer does while it waits for its turn.
+/// The behaviour of a peer that waits for its turn.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Meanwhile {
     Stays,
     Closes,
     Resets,
-    /// It says that it sends no more, and may yet read.
+    /// The peer closes its sending side, and may yet read.
     ClosesHalf,
 }
 

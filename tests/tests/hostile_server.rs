@@ -24,7 +24,7 @@ fn hello(grace_ms: u64) -> Vec<u8> {
     frame(&hello, &[])
 }
 
-/// What a server says at first, with this grace, to a client that has sent its hello and a start.
+/// Returns the first frames of a server with this grace, to a client that has sent its hello and a start.
 fn greeting(grace_ms: u64) -> Vec<u8> {
     let started = json!({
         "type": "started", "ch": 1, "job": "0123456789abcdef", "digest": "sha256", "started_at": 1,

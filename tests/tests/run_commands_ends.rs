@@ -19,7 +19,7 @@ fn lines<L: AsRef<str>>(world: &World, lines: &[L]) -> ClientCommand {
     commands::lines(world, &world.target(), lines)
 }
 
-/// What each of the results says of this.
+/// Returns this field of each result.
 fn each(done: &Finished, name: &str) -> Vec<Value> {
     results(done).iter().map(|result| result[name].clone()).collect()
 }
@@ -129,7 +129,7 @@ fn a_reader_that_goes_away_ends_everything_quietly() {
     world.assert_settles_to(&before);
 }
 
-/// What `--commands` shows at a terminal that its standard output is.
+/// Returns the screen of `--commands` at a terminal that is its standard output.
 fn shown_at_a_terminal(world: &World, commands: &str, options: &[&str]) -> String {
     let file = world.scratch("commands");
     fs::write(&file, commands).unwrap();
@@ -164,7 +164,7 @@ fn at_a_terminal_results_are_text_and_as_json_when_asked_for() {
     assert_eq!((&first["line"], &first["stdout"]), (&Value::from(1), &Value::from("one\n")));
 }
 
-/// What `--commands` shows at a terminal of this kind, when its results go elsewhere.
+/// Returns the screen of `--commands` at a terminal of this kind, when its results go elsewhere.
 fn told_at_a_terminal(world: &World, kind: &str) -> String {
     let file = world.scratch("commands");
     fs::write(&file, "true\nfalse\ntrue\n").unwrap();

@@ -18,7 +18,7 @@ fn policy(dir: &Path, words: &[&str]) -> (i32, String) {
     (done.status.code().unwrap(), String::from_utf8(said).unwrap())
 }
 
-/// Has the server read its files again, and waits until it has read the policy.
+/// Makes the server read its files again, and waits until it has read the policy.
 fn reload(world: &World) {
     let read =
         |world: &World| world.log().iter().filter(|line| line.contains("policy reloaded")).count();

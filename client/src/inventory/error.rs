@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use rcmd_certs::{
     files::{FileError, shown},
-    text::printable,
+    text::{printable, without_long_words},
 };
 
 /// A file of hosts that can't be used.
@@ -36,7 +36,7 @@ pub enum InventoryFault {
     #[error("{}", printable(.0))]
     Syntax(String),
     /// A setting that does not exist.
-    #[error("unknown setting `{}`", printable(key))]
+    #[error("unknown setting `{}`", without_long_words(&printable(key)))]
     Unknown {
         /// The setting as written.
         key: String,
@@ -47,7 +47,7 @@ pub enum InventoryFault {
     #[error("`{0}` is a setting that this version does not support")]
     Later(&'static str),
     /// A value of the wrong kind.
-    #[error("`{}` must be {wanted}", printable(key))]
+    #[error("`{}` must be {wanted}", without_long_words(&printable(key)))]
     Kind {
         /// The setting.
         key: String,

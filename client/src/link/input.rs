@@ -28,7 +28,7 @@ pub(super) struct Input {
 pub(super) enum Senders {
     /// This client alone.
     Own,
-    /// This client and others, so that the server may have more than was sent here.
+    /// This client and others write, so that the server may have more than was sent here.
     Several,
 }
 

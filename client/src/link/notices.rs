@@ -46,11 +46,11 @@ impl fmt::Display for Notice {
     }
 }
 
-/// What is kept for a caller: one notice of each kind, the newest, in the order in which they came.
+/// The notices that are kept for a caller: the newest of each kind, in the order in which they came.
 #[derive(Debug, Default)]
 struct Board {
     kept: VecDeque<Notice>,
-    /// When a notice of each kind was taken last.
+    /// The time at which a notice of each kind was taken last.
     taken: HashMap<Discriminant<Notice>, Instant>,
     /// True once nothing more comes.
     closed: bool,

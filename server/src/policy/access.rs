@@ -1,4 +1,4 @@
-//! What a peer may ask for other than to run a command: the action, and its facts as Cedar's
+//! The requests of a peer other than to run a command: the action, and its facts as Cedar's
 //! context. [`authorize_access`](super::authorize_access) judges it.
 
 use std::{
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::process::Uid;
 
-/// What a peer asks for other than to run a command. As text, it is the words after "may not" in a
+/// A request of a peer other than to run a command. As text, it is the words after "may not" in a
 /// denial.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Access {

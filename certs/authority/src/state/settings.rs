@@ -6,7 +6,7 @@ use rcmd_certs::{
     clock,
     enroll::token::is_address,
     files::{self, shown},
-    text::{place, printable, setting_fault},
+    text::{place, printable, setting_fault, without_long_words},
 };
 use serde::{Deserialize, Deserializer};
 
@@ -78,8 +78,9 @@ impl AuthoritySettings {
         })?;
         if let Some(address) = settings.addresses.iter().find(|address| !is_address(address)) {
             return Err(unusable(&format!(
-                "`{address}` in `addresses` is not HOST:PORT; write an address such as \
-                 ca.example.org:7264"
+                "`{}` in `addresses` is not HOST:PORT; write an address such as \
+                 ca.example.org:7264",
+                without_long_words(address)
             )));
         }
         if settings.list_life <= settings.list_every {

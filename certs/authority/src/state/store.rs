@@ -22,7 +22,7 @@ use rcmd_certs::files::shown;
 use redb::{Database, DatabaseError, ReadableTable as _, TableDefinition, WriteTransaction};
 use serde::{Serialize, de::DeserializeOwned};
 
-use self::guard::guarded;
+use self::guard::Guarded;
 
 /// The memory for pages of the file, in bytes. redb's own default of 1 GiB is meant for other uses.
 const CACHE: usize = 8 * 1024 * 1024;
@@ -81,9 +81,7 @@ impl<R> Table<R> {
 /// The open store.
 #[derive(Debug)]
 pub(super) struct Store {
-    /// The database; `None` only while this is dropped.
-    database: Option<Database>,
-    path: PathBuf,
+    database: Guarded<Database>,
 }
 
 impl Store {
@@ -92,23 +90,13 @@ impl Store {
         let unusable = |reason: String| StoreError::Open { path: path.to_owned(), reason };
         create_private(path).map_err(|error| unusable(error.to_string()))?;
         // `create` also accepts an existing file: an empty one becomes a store.
-        let opened = guarded(|| Database::builder().set_cache_size(CACHE).create(path));
-        let opened = opened.ok_or_else(|| StoreError::Damaged(path.to_owned()))?;
+        let opened =
+            Guarded::new(path.into(), || Database::builder().set_cache_size(CACHE).create(path))?;
         let database = opened.map_err(|error| match error {
             DatabaseError::DatabaseAlreadyOpen => StoreError::InUse(path.to_owned()),
             other => unusable(other.to_string()),
         })?;
-        Ok(Self { database: Some(database), path: path.to_owned() })
-    }
-
-    /// Carries out work on the database.
-    fn work<T, E: From<StoreError>>(
-        &self,
-        work: impl FnOnce(&Database) -> Result<T, E>,
-    ) -> Result<T, E> {
-        let damaged = || E::from(StoreError::Damaged(self.path.clone()));
-        let database = self.database.as_ref().ok_or_else(damaged)?;
-        guarded(|| work(database)).unwrap_or_else(|| Err(damaged()))
+        Ok(Self { database })
     }
 
     /// Runs `work` in one transaction and commits it; after an error nothing of it remains. Work that changes
@@ -117,19 +105,13 @@ impl Store {
         &self,
         work: impl FnOnce(&Transaction) -> Result<T, E>,
     ) -> Result<T, E> {
-        self.work(|database| {
-            let mut inner = database.begin_write().map_err(failed)?;
-            // After a kill, the store then opens at once, and checksums alone never decide whether a commit is valid.
-            inner.set_quick_repair(true);
-            let transaction = Transaction { inner, changed: Cell::new(false) };
-            let done = work(&transaction)?;
-            if transaction.changed.get() {
-                transaction.inner.commit().map_err(failed)?;
-            } else {
-                transaction.inner.abort().map_err(failed)?;
-            }
-            Ok(done)
-        })
+        let transaction = self.begin()?;
+        let done = work(&transaction)?;
+        match transaction.changed.get() {
+            true => transaction.inner.end(|inner| Ok(inner.commit()?))?,
+            false => transaction.inner.end(|inner| Ok(inner.abort()?))?,
+        }
+        Ok(done)
     }
 
     /// Runs `work`, which only reads.
@@ -137,21 +119,21 @@ impl Store {
         &self,
         work: impl FnOnce(&Transaction) -> Result<T, E>,
     ) -> Result<T, E> {
-        self.work(|database| {
-            let inner = database.begin_write().map_err(failed)?;
-            let transaction = Transaction { inner, changed: Cell::new(false) };
-            let seen = work(&transaction)?;
-            transaction.inner.abort().map_err(failed)?;
-            Ok(seen)
-        })
+        let transaction = self.begin()?;
+        let seen = work(&transaction)?;
+        transaction.inner.end(|inner| Ok(inner.abort()?))?;
+        Ok(seen)
     }
-}
 
-impl Drop for Store {
-    /// Closes the database, which writes to it.
-    fn drop(&mut self) {
-        let database = self.database.take();
-        let _ = guarded(|| drop(database));
+    fn begin(&self) -> Result<Transaction, StoreError> {
+        let inner = self.database.work(|database| {
+            let mut inner = database.begin_write()?;
+            // After a kill, the store then opens at once, and checksums alone never decide whether a commit is valid.
+            inner.set_quick_repair(true);
+            Ok(inner)
+        })?;
+        let inner = Guarded::of(self.database.path(), inner);
+        Ok(Transaction { inner, changed: Cell::new(false) })
     }
 }
 
@@ -166,7 +148,7 @@ fn create_private(path: &Path) -> io::Result<()> {
 
 /// A transaction.
 pub(super) struct Transaction {
-    inner: WriteTransaction,
+    inner: Guarded<WriteTransaction>,
     changed: Cell<bool>,
 }
 
@@ -176,9 +158,11 @@ impl Transaction {
         table: &Table<R>,
         key: &str,
     ) -> Result<Option<R>, StoreError> {
-        let rows = self.inner.open_table(table.definition()).map_err(failed)?;
-        let found = rows.get(key).map_err(failed)?;
-        found.map(|bytes| parse(table, bytes.value())).transpose()
+        let bytes = self.inner.work(|inner| {
+            let rows = inner.open_table(table.definition())?;
+            Ok(rows.get(key)?.map(|bytes| bytes.value().to_vec()))
+        })?;
+        bytes.map(|bytes| parse(table, &bytes)).transpose()
     }
 
     pub(super) fn put<R: Serialize>(
@@ -188,15 +172,19 @@ impl Transaction {
         record: &R,
     ) -> Result<(), StoreError> {
         let bytes = serde_json::to_vec(record).map_err(failed)?;
-        let mut rows = self.inner.open_table(table.definition()).map_err(failed)?;
-        rows.insert(key, bytes.as_slice()).map_err(failed)?;
+        self.inner.work(|inner| {
+            inner.open_table(table.definition())?.insert(key, bytes.as_slice())?;
+            Ok(())
+        })?;
         self.changed.set(true);
         Ok(())
     }
 
     pub(super) fn remove<R>(&self, table: &Table<R>, key: &str) -> Result<(), StoreError> {
-        let mut rows = self.inner.open_table(table.definition()).map_err(failed)?;
-        rows.remove(key).map_err(failed)?;
+        self.inner.work(|inner| {
+            inner.open_table(table.definition())?.remove(key)?;
+            Ok(())
+        })?;
         self.changed.set(true);
         Ok(())
     }
@@ -206,13 +194,15 @@ impl Transaction {
         &self,
         table: &Table<R>,
     ) -> Result<Vec<(String, R)>, StoreError> {
-        let rows = self.inner.open_table(table.definition()).map_err(failed)?;
-        let mut all = Vec::new();
-        for row in rows.iter().map_err(failed)? {
-            let (key, bytes) = row.map_err(failed)?;
-            all.push((key.value().to_owned(), parse(table, bytes.value())?));
-        }
-        Ok(all)
+        let rows = self.inner.work(|inner| {
+            let rows = inner.open_table(table.definition())?;
+            let owned = rows.iter()?.map(|row| {
+                let (key, bytes) = row?;
+                Ok((key.value().to_owned(), bytes.value().to_vec()))
+            });
+            owned.collect::<Result<Vec<_>, redb::Error>>()
+        })?;
+        rows.into_iter().map(|(key, bytes)| Ok((key, parse(table, &bytes)?))).collect()
     }
 }
 
@@ -279,6 +269,17 @@ mod tests {
             }
         }
         assert!(damaged > 0, "redb no longer panics, and the guard can go");
+    }
+
+    #[test]
+    fn a_fault_of_our_own_within_a_transaction_is_not_told_as_damage() {
+        let root = tempfile::tempdir().unwrap();
+        let store = Store::open(&root.path().join("store.redb")).unwrap();
+        let work = || store.change(|_| -> Result<(), StoreError> { panic!("a fault of our own") });
+        let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_err();
+        assert_eq!(ended.downcast_ref(), Some(&"a fault of our own"));
+        // Nothing of it holds the store.
+        store.change(|rows| rows.put(&NUMBERS, "one", &1)).unwrap();
     }
 
     #[test]

@@ -136,14 +136,14 @@ struct Attending<'a> {
     ending: Ending,
 }
 
-/// How far a command is, by the words of its host.
+/// The phase of a command, by the words of its host.
 #[derive(Debug)]
 enum Phase {
-    /// It was sent; `waits` is true once the host said that it waits for its turn or its lock, or is busy.
+    /// The command was sent; `waits` is true once the host said that it waits for its turn or its lock, or is busy.
     Sent { waits: bool },
-    /// Its process runs, under the name of its job, or it will end without one.
+    /// The command's process runs, under the name of its job, or the command will end without one.
     Begun { job: Option<String> },
-    /// It ended. Its output may still be on its way.
+    /// The command ended. Its output may still be on its way.
     Ended(Box<Report>),
 }
 

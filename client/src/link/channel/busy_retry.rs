@@ -17,7 +17,7 @@ pub(super) enum BusyRetry {
         until: Instant,
         /// The last answer of the host.
         answer: WireError,
-        /// How many such answers it has given.
+        /// The number of such answers that the host has given.
         answers: u32,
     },
 }

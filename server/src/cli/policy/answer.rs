@@ -33,7 +33,7 @@ pub(super) struct Case {
     pub(super) context: RequestContext,
 }
 
-/// What a peer would ask for.
+/// A request of a peer, to be judged.
 #[derive(Clone)]
 pub(super) enum Question {
     /// A command to run.
@@ -42,7 +42,7 @@ pub(super) enum Question {
     Access(Access),
 }
 
-/// What is permitted, in words, and the names of the rules that permit it.
+/// The description of what is permitted, and the names of the rules that permit it.
 type Permitted = (String, Vec<String>);
 
 /// The policy by which cases are explained.

@@ -1,4 +1,4 @@
-//! What `policy explain` is asked about, from its options.
+//! The question to `policy explain`, from its options.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -68,7 +68,7 @@ pub(super) struct DetailOptions {
     address: Option<IpAddr>,
 }
 
-/// What is asked about.
+/// The question that the options ask.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Asked {
     /// A program and its arguments, or a line for the shell.
@@ -80,7 +80,7 @@ pub(super) enum Asked {
 }
 
 impl AskedOptions {
-    /// Returns what is asked about for this account. Looks at the host's files.
+    /// Returns the question for this account. Looks at the host's files.
     ///
     /// # Errors
     /// The fault of an option, and what to write.

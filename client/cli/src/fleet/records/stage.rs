@@ -1,4 +1,4 @@
-//! How far the targets of a recorded run are.
+//! The stages of the targets of a recorded run.
 
 use rcmd_client::Report;
 use serde::Serialize;
@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::TargetState;
 use crate::fleet::account::{Category, Reason};
 
-/// How far a target is, in the order in which people are told of it.
+/// The stage of a target, in the order in which people are told of it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Stage {
