@@ -20,7 +20,7 @@ mod document;
 mod limits;
 mod machine;
 mod measure;
-mod peers;
+pub(crate) mod peers;
 mod rate;
 mod rows;
 mod stage;
