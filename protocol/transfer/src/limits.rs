@@ -12,6 +12,12 @@ pub(crate) const TEXT: usize = 1_024;
 /// The bytes of content in one message.
 pub(crate) const DATA: usize = 256 * 1024;
 
+/// Returns the bytes of the room that a file of this size is read into, a part at a time. Memory for a whole message
+/// costs more to get than a small file to read.
+pub(crate) fn room_for(size: u64) -> usize {
+    usize::try_from(size).map_or(DATA, |size| size.clamp(1, DATA))
+}
+
 /// The bytes of one hole in one message: reading it takes time, and what is to end is looked for between messages.
 pub(crate) const HOLE: u64 = 1024 * 1024 * 1024;
 

@@ -15,7 +15,10 @@ use rcmd_transfer::{
     Cancel, Destination, DestinationKind, Failure, FailureKind, Reach, Summary, Transfer,
     TransferError, TransferSource, confine, current_umask,
 };
-use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+use rustix::{
+    pipe::fcntl_setpipe_size,
+    process::{DumpableBehavior, set_dumpable_behavior},
+};
 
 use super::{
     asker::Asker,
@@ -30,6 +33,9 @@ use crate::process::{
 
 /// The first argument that makes the server's program the process of a transfer.
 pub(crate) const ARGUMENT: &str = "_transfer";
+
+/// The bytes that the pipe with the contents takes: those of one message.
+const PIPE: usize = 256 * 1024;
 
 /// The exit status if something failed, which the account of both ends says.
 const FAILED: u8 = 1;
@@ -76,6 +82,12 @@ fn live() -> Result<bool> {
     if let TransferOrder::List { roots, is_long, .. } = &order {
         return list::list(roots, &folders, &names, *is_long, output).map(|()| true);
     }
+    // With the 64 KiB of any pipe both ends wake each other for each piece. A kernel that has given enough to others
+    // leaves it at that.
+    let _ = match &order {
+        TransferOrder::Receive { .. } => fcntl_setpipe_size(io::stdin(), PIPE),
+        _ => fcntl_setpipe_size(&output, PIPE),
+    };
     let cancel = Cancel::default();
     let stdin = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     let input = Input::until_signal(stdin, cancel.clone())?;

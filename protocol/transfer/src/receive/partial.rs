@@ -139,7 +139,7 @@ pub(super) fn add_beginning(
     length: u64,
     digest: &mut blake3::Hasher,
 ) -> Result<(), Failure> {
-    let mut room = vec![0; limits::DATA];
+    let mut room = vec![0; limits::room_for(length)];
     let mut at = 0;
     while at < length {
         let most = usize::try_from(length - at).unwrap_or(usize::MAX).min(room.len());
@@ -171,7 +171,7 @@ pub(super) fn digest_of(
         return Ok(None);
     }
     let mut digest = blake3::Hasher::new();
-    let mut room = vec![0; limits::DATA];
+    let mut room = vec![0; limits::room_for(found.size)];
     let mut file = File::from(file).take(found.size.saturating_add(1));
     loop {
         match file.read(&mut room) {

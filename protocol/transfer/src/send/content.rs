@@ -184,7 +184,7 @@ impl<W: Write> Sender<'_, W> {
         let opened = open(&folder, met)?;
         may_read(&mut self.tally, met, &opened)?;
         let mut digest = blake3::Hasher::new();
-        let mut room = vec![0; limits::DATA];
+        let mut room = vec![0; limits::room_for(opened.facts.size)];
         let mut at = 0;
         loop {
             let read = opened.read(&mut room, at);
