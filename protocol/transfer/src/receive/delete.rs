@@ -61,7 +61,7 @@ impl<W: Write> Receiver<'_, W> {
         };
         let mut from = Some(0);
         while let Some(at) = from {
-            let listed = self.listed(folder, at).and_then(|(open, found)| {
+            let listed = self.listed(folder, at, limits::LISTED).and_then(|(open, found)| {
                 let facts = FileFacts::of(&open);
                 Ok((facts.map_err(|error| Failure::of(error, "look at it"))?, open, found))
             });
