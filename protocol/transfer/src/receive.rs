@@ -19,6 +19,7 @@ use std::{
     fs::File,
     io::{self, Read, Write},
     rc::Rc,
+    sync::Arc,
 };
 
 use content::Current;
@@ -28,7 +29,7 @@ use place::{NameSet, Place, State};
 use target::Maker;
 
 use crate::{
-    beneath::{Folder, Folders, Purpose},
+    beneath::{Folder, Folders, Purpose, opened_anew},
     destination::{Destination, DestinationKind},
     facts::{FileFacts, PLAIN, Time},
     failure::{Failure, FailureKind, TransferError},
@@ -93,7 +94,13 @@ impl Transfer {
             deletions: Deletions::default(),
             stopped: false,
         };
-        let ended = receiver.run(&mut reader).map_err(|error| receiver.cancel.why(error));
+        let ended = match self.refuses_deletion && receiver.options.delete {
+            true => {
+                let text = "nothing is deleted in a root or a home; name a folder in it";
+                Err(Failure::new(FailureKind::UnsafePath, text).into())
+            }
+            false => receiver.run(&mut reader).map_err(|error| receiver.cancel.why(error)),
+        };
         if let Err(error) = &ended {
             receiver.give_up(error);
         }
@@ -104,8 +111,14 @@ impl Transfer {
 /// Returns the place that everything goes beneath.
 fn top_place(destination: &Destination, options: &TransferOptions) -> Place {
     let (facts, kind) = (destination.facts, &destination.kind);
-    let folder = Folder::root(std::sync::Arc::clone(&destination.folder), facts.id, b"");
     let is_compared = options.delete && *kind == DestinationKind::Itself;
+    let given = || Arc::clone(&destination.folder);
+    let folder = match is_compared {
+        // What cannot be opened to be read fails when it is.
+        true => opened_anew(&destination.folder).map_or_else(|_| given(), Arc::new),
+        false => given(),
+    };
+    let folder = Folder::root(folder, facts.id, b"");
     Place {
         above: None,
         name: Vec::new(),

@@ -69,6 +69,7 @@ pub struct Transfer {
     pub(crate) way: Option<Way>,
     pub(crate) takes_links: bool,
     pub(crate) offers_in_place: bool,
+    pub(crate) refuses_deletion: bool,
 }
 
 impl Transfer {
@@ -89,6 +90,7 @@ impl Transfer {
             way: None,
             takes_links: true,
             offers_in_place: false,
+            refuses_deletion: false,
         }
     }
 
@@ -125,10 +127,19 @@ impl Transfer {
 
     /// Lets the receiving end tell the other one digests of a file that it writes over in place, so that only what
     /// differs is sent. The other end learns by them whether it has the same content, in ranges of 1 MiB and more: to
-    /// be called only where it may read the destination too.
+    /// be called only where it may read the destination too, or where [`may_read`](crate::Observer::may_read) says so
+    /// of each file.
     #[must_use]
     pub fn offering_in_place(mut self) -> Self {
         self.offers_in_place = true;
+        self
+    }
+
+    /// Makes the receiving end give up a transfer that is to delete, before anything comes (`unsafe_path`). To be called
+    /// where the destination is a place that nobody means to empty: a root, or a home.
+    #[must_use]
+    pub fn refusing_deletion(mut self) -> Self {
+        self.refuses_deletion = true;
         self
     }
 

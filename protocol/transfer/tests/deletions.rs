@@ -106,6 +106,27 @@ fn no_more_goes_than_half_of_what_is_there_or_what_was_said() {
 }
 
 #[test]
+fn what_comes_does_not_count_as_what_is_there() {
+    let place = tempfile::tempdir().unwrap();
+    let (from, to) = (place.path().join("s"), place.path().join("d"));
+    // The wrong folder: nothing in it is known to the source, which is larger.
+    let names: Vec<_> = (0..50).map(|number| format!("f{number}")).collect();
+    make(&from, &names.iter().map(String::as_str).collect::<Vec<_>>());
+    fs::create_dir(from.join("new")).unwrap();
+    std::os::unix::fs::symlink("f1", from.join("link")).unwrap();
+    make(&to, &["precious", "sub/more", "f7"]);
+    let ended = mirror(&deleting(), &from, &to);
+    assert_eq!(
+        (ended.summary().withheld, ended.summary().counts.deleted),
+        (Some(Withheld::TooMany), 0)
+    );
+    assert!(to.join("precious").exists() && to.join("sub/more").exists());
+    // By now the others are there.
+    let ended = mirror(&deleting(), &from, &to);
+    assert_eq!((ended.summary().withheld, ended.summary().counts.deleted), (None, 3));
+}
+
+#[test]
 fn what_is_left_out_is_spared_with_the_folders_that_it_is_in() {
     let place = tempfile::tempdir().unwrap();
     let (from, to) = (place.path().join("s"), place.path().join("d"));

@@ -102,6 +102,38 @@ fn a_file_that_is_replaced_hands_on_its_own_attributes_and_no_privileges() {
 }
 
 #[test]
+fn a_file_that_is_replaced_gets_no_access_list_from_its_folder() {
+    use rustix::fs::{XattrFlags, getxattr, setxattr};
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("d");
+    let (from, to) = (place.path().join("f"), folder.join("g"));
+    fs::create_dir(&folder).unwrap();
+    fs::write(&to, b"old content").unwrap();
+    set_mode(&to, 0o640);
+    // Version 2: the owner rwx, user 65534 r, the group r, the mask r, others nothing.
+    let none = u32::MAX;
+    let entries = [(1, 7, none), (2, 4, 65_534), (4, 4, none), (0x10, 4, none), (0x20, 0, none)];
+    let mut list = 2_u32.to_le_bytes().to_vec();
+    for (tag, permissions, id) in entries {
+        list.extend([u16::to_le_bytes(tag), u16::to_le_bytes(permissions)].concat());
+        list.extend(u32::to_le_bytes(id));
+    }
+    if setxattr(&folder, "system.posix_acl_default", &list, XattrFlags::empty()).is_err() {
+        println!("skipped: needs access lists");
+        return;
+    }
+    for size in [7, 400_000] {
+        fs::write(&from, vec![b'n'; size]).unwrap();
+        set_mode(&from, 0o600);
+        let options = TransferOptions { preserve: false, ..tree_options() };
+        transfer(&options, vec![source(&from)], named(&to)).summary();
+        let list = getxattr(&to, "system.posix_acl_access", &mut [0; 64][..]);
+        assert_eq!(list, Err(rustix::io::Errno::NODATA));
+        assert_eq!(fs::metadata(&to).unwrap().mode() & 0o777, 0o640);
+    }
+}
+
+#[test]
 fn what_is_of_another_kind_is_never_replaced() {
     let place = tempfile::tempdir().unwrap();
     let path = |name: &str| place.path().join(name);

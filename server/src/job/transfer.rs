@@ -43,8 +43,9 @@ pub(super) struct Attending {
 }
 
 impl Attending {
-    /// Begins the conversation. Whether a folder may be entered or a file
-    /// read is judged as `root` was.
+    /// Begins the conversation. Whether a folder may be entered is judged as `root` was, and whether a
+    /// file may be read as reading by the same account: a process that receives asks that before it
+    /// tells the peer what is in a file that it writes over.
     pub(super) fn new(
         socket: UnixStream,
         order: Arc<[u8]>,
@@ -54,10 +55,16 @@ impl Attending {
     ) -> Self {
         let denied = Arc::new(AtomicU64::new(0));
         let counted = Arc::clone(&denied);
-        let judge = move |path: Vec<u8>, size: u64| {
+        let judge = move |path: Vec<u8>, read: Option<u64>| {
             let path = PathBuf::from(OsString::from_vec(path));
-            let may = root.on(path, size).is_some_and(|access| judge(&access).is_ok());
-            counted.fetch_add(u64::from(!may), Ordering::Relaxed);
+            let access = match read {
+                Some(size) => root.reading(path, size),
+                None => root.on(path, 0),
+            };
+            let may = access.is_some_and(|access| judge(&access).is_ok());
+            // A process that receives does all that it was asked to without being told.
+            let counts = read.is_none() || matches!(root, Access::Read(_));
+            counted.fetch_add(u64::from(!may && counts), Ordering::Relaxed);
             may
         };
         Self { talk: Some(Box::pin(talk(socket, order, judge))), note, totals: None, denied }
@@ -92,7 +99,7 @@ impl Attending {
 async fn talk(
     mut socket: UnixStream,
     order: Arc<[u8]>,
-    judge: impl Fn(Vec<u8>, u64) -> bool,
+    judge: impl Fn(Vec<u8>, Option<u64>) -> bool,
 ) -> Option<Totals> {
     message::write_order(&mut socket, &order).await.ok()?;
     drop(order);
@@ -107,13 +114,13 @@ async fn talk(
         }
         match told {
             Told::Enter(path) => {
-                let may = judge(path, 0);
+                let may = judge(path, None);
                 if message::answer(&mut socket, may).await.is_err() {
                     break;
                 }
             }
             Told::Read(path, size) => {
-                let may = judge(path, size);
+                let may = judge(path, Some(size));
                 if message::answer(&mut socket, may).await.is_err() {
                     break;
                 }
@@ -201,6 +208,7 @@ mod tests {
     #[tokio::test]
     async fn a_file_that_is_read_is_judged_with_the_size_that_it_has_when_it_is_open() {
         let judge = |access: &Access| {
+            assert!(matches!(access, Access::Read(_)), "what writes is no leave to read");
             let file = access.file().unwrap();
             assert_eq!(file.path, std::path::Path::new("/srv/f"));
             if file.size > 7 { Err(denial()) } else { Ok(()) }
@@ -210,7 +218,8 @@ mod tests {
         let process = thread::spawn(move || ask_as(&mut theirs, 3, &[question(7), question(8)]));
         attending.step().await;
         assert_eq!(process.join().unwrap(), [true, false]);
-        assert_eq!(attending.end().await, TransferNote::default().ended(1, None));
+        // It writes, so that this was no folder or file that it was asked for.
+        assert_eq!(attending.end().await, TransferNote::default().ended(0, None));
     }
 
     #[tokio::test(start_paused = true)]

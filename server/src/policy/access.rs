@@ -147,6 +147,13 @@ impl Access {
         }
     }
 
+    /// Returns the reading of a file of this size, by the account that reads or writes this one.
+    ///
+    /// Returns `None` for an action that is none on files.
+    pub fn reading(&self, path: PathBuf, size: u64) -> Option<Self> {
+        Some(Self::Read(FileFacts { path, size, ..self.file()?.clone() }))
+    }
+
     /// Returns Cedar's context for what is asked.
     ///
     /// # Errors

@@ -100,6 +100,14 @@ fn live() -> Result<bool> {
             transfer.send(input, output, sources, &mut asker)
         }
         TransferOrder::Receive { roots, .. } => {
+            // The server is asked for each file of which anything is told. A source is sent as what a
+            // link leads to: one that is a link would lead whoever uses that file elsewhere.
+            let transfer = transfer.offering_in_place().refusing_links();
+            let is_home = |root: &Root| matches!(root, Root::Place { kind: PlaceKind::Home, .. });
+            let transfer = match roots.iter().any(is_home) {
+                true => transfer.refusing_deletion(),
+                false => transfer,
+            };
             transfer.receive(input, output, destination(roots, &folders)?, &mut asker)
         }
         TransferOrder::List { .. } => return Ok(true),
@@ -142,7 +150,7 @@ fn destination(roots: Vec<Root>, folders: &[Arc<OwnedFd>]) -> Result<Destination
     };
     let kind = match kind {
         PlaceKind::Inside => DestinationKind::Inside,
-        PlaceKind::Itself => DestinationKind::Itself,
+        PlaceKind::Itself | PlaceKind::Home => DestinationKind::Itself,
         PlaceKind::Named(name) => DestinationKind::Named(name),
         PlaceKind::NewFolder(name) => DestinationKind::NewFolder(name),
     };

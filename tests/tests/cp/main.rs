@@ -1,6 +1,8 @@
 //! `rcmd-client cp`: files to hosts and from them, by the real programs.
 
+mod deleting;
 mod ends;
+mod killed;
 mod landing;
 mod listing;
 mod many;

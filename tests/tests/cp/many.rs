@@ -61,3 +61,18 @@ fn one_that_fails_does_not_keep_the_others_from_ending() {
     }
     assert!(!world.scratch("out/dead").exists());
 }
+
+#[test]
+fn a_push_to_many_sends_all_of_it_to_each() {
+    let world = many::world(3);
+    fs::create_dir(world.scratch("s")).unwrap();
+    for number in 0..1_500 {
+        fs::write(world.scratch("s").join(number.to_string()), b"").unwrap();
+    }
+    let to = at("a1,a2,a3", &world, "to/");
+    let done = cp(&world, ["-r", "--dry-run", "--json", "s", &to]).run();
+    done.assert_code(0);
+    let ends = events(&done).into_iter().filter(|event| event["event"] == "end");
+    let totals: Vec<_> = ends.map(|end| end["totals"]["sent"].clone()).collect();
+    assert_eq!(totals, [1_500, 1_500, 1_500]);
+}

@@ -37,6 +37,7 @@ const RULES: [Rule; 4] = [
             ("server/src/process/reaper.rs", "reading /proc blocks"),
             ("server/src/process/tree/mark.rs", "reading an environment may never return"),
             ("server/src/process/tree/proc.rs", "reading /proc blocks"),
+            ("server/src/transfer/asker.rs", "its test answers while it asks"),
             ("server/src/transfer/input.rs", "waits for a signal"),
             ("server/src/transfer/message.rs", "its test writes while it reads"),
             ("server/src/workers.rs", "files of cgroups block, and file systems may be slow"),

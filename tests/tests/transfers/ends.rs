@@ -88,6 +88,12 @@ impl Peer {
         self
     }
 
+    /// This client, with other options.
+    pub(crate) fn with(mut self, options: TransferOptions) -> Self {
+        self.options = options;
+        self
+    }
+
     pub(crate) fn command(&self, verb: TransferVerb, paths: &[&Path]) -> Command {
         let mut command = self.client.transfer(verb, paths);
         self.user.iter().for_each(|user| _ = command.user(user));
@@ -137,7 +143,8 @@ impl Peer {
         })
     }
 
-    fn begin(
+    /// Begins a command, with this function as the end here.
+    pub(crate) fn begin(
         &self,
         mut command: Command,
         end: impl FnOnce(UnixStream, UnixStream, &mut Events) -> Result<Summary, TransferError>

@@ -202,6 +202,7 @@ impl Errands {
             CopyWork::Fetch { paths, is_literal, to, landing } => {
                 let folder = self.folders.get(place).cloned().filter(|_| self.run.is_set);
                 let place = LocalPlace::new(to.clone(), *landing, folder, self.run.options.dry_run);
+                let place = place.limited(self.run.limits);
                 (Part::Receives(place), Asked::of(paths, *is_literal))
             }
         }

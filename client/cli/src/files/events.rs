@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::shown::{Account, ShownFile};
 use super::verdict::HostEnd;
 use super::words;
+use crate::output::safe_json;
 
 /// The host of an event, and its place in a set.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -145,7 +146,7 @@ pub(super) fn account(account: Account, out: &mut Vec<u8>) {
 
 fn put(event: &impl Serialize, out: &mut Vec<u8>) {
     // Writing to memory with text as keys does not fail.
-    if serde_json::to_writer(&mut *out, event).is_ok() {
+    if safe_json::append(out, event).is_ok() {
         out.push(b'\n');
     }
 }
@@ -240,6 +241,20 @@ mod tests {
         assert_eq!(event["error"], json!({"kind": "no_space", "message": "full"}));
         assert_eq!((&event["digest"], &event["index"]), (&Value::Null, &json!(4)));
         assert_eq!(event["notes"], json!(["grew"]));
+    }
+
+    #[test]
+    fn no_event_commands_a_terminal() {
+        let text = "\u{9b}2K\u{202e}\u{1b}]0;x\u{7}";
+        let failure = Failure { kind: FailureKind::Io, message: text.to_owned() };
+        let named = ShownFile { failure: Some(failure), ..shown(text.as_bytes()) };
+        let (mut out, of) = (Vec::new(), Of { host: Some("web1"), index: None });
+        file(of, &named, &mut out);
+        note(of, text, &mut out);
+        let line = String::from_utf8(out).unwrap();
+        assert!(line.chars().all(|one| one == '\n' || rcmd_certs::text::is_safe(one)), "{line:?}");
+        let event = read(line.lines().next().map(|line| format!("{line}\n")).unwrap().as_bytes());
+        assert_eq!((&event["path"], &event["error"]["message"]), (&json!(text), &json!(text)));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::errand::hear;
 use super::verdict;
 use super::words;
+use crate::output::safe_json;
 use crate::output::sink::Place;
 use crate::settings::listing::Listing;
 use crate::{session, status, terminal, text};
@@ -207,7 +208,7 @@ impl Lines {
 /// Appends the line of an entry; none if a name in it is not what its encoding says.
 fn put(listed: &Listed, listing: &Listing, out: &mut Vec<u8>) -> Option<()> {
     if listing.json {
-        serde_json::to_writer(&mut *out, listed).ok()?;
+        safe_json::append(out, listed).ok()?;
         out.push(b'\n');
         return Some(());
     }

@@ -13,7 +13,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rcmd_client::{ErrorKind, WireError};
-use rcmd_transfer::{Destination, Failure, FailureKind, Landing, TransferSource, current_umask};
+use rcmd_transfer::{
+    Destination, Failure, FailureKind, Landing, TransferLimits, TransferSource, current_umask,
+};
 use rustix::fs::{CWD, Mode, OFlags};
 use tempfile::TempDir;
 
@@ -130,6 +132,7 @@ pub(super) struct LocalPlace {
     /// The name of the folder of this host, in a set.
     host: Option<String>,
     is_dry: bool,
+    limits: TransferLimits,
 }
 
 /// A place that is open, with what has to live as long as it is written to.
@@ -147,7 +150,17 @@ impl LocalPlace {
         host: Option<String>,
         is_dry: bool,
     ) -> Self {
-        Self { target, landing, host, is_dry }
+        Self { target, landing, host, is_dry, limits: TransferLimits::default() }
+    }
+
+    /// Limits what a host may make this end write.
+    pub(super) fn limited(mut self, limits: TransferLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    pub(super) fn limits(&self) -> TransferLimits {
+        self.limits
     }
 
     /// Opens the place. The folders of a set are made if they are missing, but not those above them.

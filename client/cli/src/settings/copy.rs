@@ -8,7 +8,7 @@ use rcmd_certs::files::{self, shown};
 use rcmd_client::Target;
 use rcmd_protocol::limits;
 use rcmd_protocol::outcome::{ErrorKind, WireError};
-use rcmd_transfer::{FileRules, Landing, TransferOptions};
+use rcmd_transfer::{FileRules, Landing, TransferLimits, TransferOptions};
 
 use super::file::File;
 use super::{Reached, Verbosity, host_of, sets};
@@ -38,6 +38,8 @@ pub(crate) struct CopyRun {
     pub(crate) is_set: bool,
     pub(crate) work: CopyWork,
     pub(crate) options: TransferOptions,
+    /// What a host may make this machine write.
+    pub(crate) limits: TransferLimits,
     /// The time after which the host ends the transfer.
     pub(crate) timeout: Option<Duration>,
     /// The lock that the transfer needs, and the time to wait for it.
@@ -120,7 +122,9 @@ impl CopyRun {
             crate::text::say(&crate::text::line(crate::text::Tone::Notice, notice));
         }
         let lock_wait = typed.lock_wait.unwrap_or_default();
+        let entries = if has_stream(&work) { 1 } else { u64::MAX };
         Ok(Self {
+            limits: TransferLimits { entries, ..TransferLimits::default() },
             connect_timeout: super::connect_timeout(&typed.common, &file),
             compress: file.compress.unwrap_or(false),
             layout,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rcmd_certs::Layout;
 use rcmd_protocol::outcome::{ErrorKind, WireError};
-use rcmd_transfer::{Landing, TransferOptions};
+use rcmd_transfer::{Landing, TransferLimits, TransferOptions};
 
 use super::copy::{CopyHost, CopyRun, CopyShow, CopyWork};
 use super::file::File;
@@ -15,6 +15,9 @@ use crate::arguments::listing::{EditArguments, ListArguments};
 use crate::arguments::places::{
     LocalSources, LocalTarget, Place, RemotePlace, is_set, last_name, shell_word,
 };
+
+/// The size of a file that is edited at most, in bytes.
+const EDITED: u64 = 1 << 30;
 
 /// A listing of a path of a host.
 #[derive(Debug)]
@@ -128,6 +131,7 @@ impl Edit {
             work,
             // The content decides: it may be changed within the time that a file's time tells apart.
             options: TransferOptions { checksum: true, ..TransferOptions::default() },
+            limits: TransferLimits { file_bytes: EDITED, bytes: EDITED, entries: 1 },
             timeout: None,
             lock: None,
             fanout: 1,

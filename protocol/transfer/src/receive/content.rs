@@ -134,7 +134,7 @@ impl<W: Write> Receiver<'_, W> {
         if let Some(found) = &pending.found
             && !matches!(target, Target::InPlace(_))
         {
-            target::keep_owner(target.file(), found)?;
+            target::try_owner(target.file(), found)?;
         }
         match target {
             Target::Unnamed(_) => return Ok(digest),
@@ -213,14 +213,16 @@ impl<W: Write> Receiver<'_, W> {
                     digest: Some(digest),
                     failure: None,
                 };
+                // The digest of all of it was the sender's.
+                let is_known = true;
                 if *has_more_names {
                     let (place, name) = (Rc::clone(place), name.clone());
-                    self.linked.insert(current.index, Linked::There { place, name, id });
+                    self.linked.insert(current.index, Linked::There { place, name, id, is_known });
                 }
                 let links = std::mem::take(&mut writing.pending.links);
                 let Pending { place, name, .. } = writing.pending;
                 self.settle(current.index, &place.path(&name), FileKind::File, outcome)?;
-                self.make_waiting(links, Ok(&Named { place: &place, name: &name, id }))?;
+                self.make_waiting(links, Ok(&Named { place: &place, name: &name, id, is_known }))?;
                 self.release(&place)
             }
             Err(failure) => {
@@ -254,7 +256,12 @@ impl<W: Write> Receiver<'_, W> {
         if let Some(found) = &pending.found
             && !matches!(target, Target::InPlace(_))
         {
+            target::keep_owner(file, found)?;
             target::keep_attributes(file, &open, &pending.name, found)?;
+        }
+        if self.options.sync {
+            // This takes long. A part that is left meanwhile is known by its mode.
+            file.sync_all().map_err(|error| Failure::of_io(&error, "sync it"))?;
         }
         let mode =
             mode_of_file(opening.mode, pending.found.as_ref(), self.options.preserve, self.umask);

@@ -25,7 +25,7 @@ pub(super) struct Deletions {
     list: Vec<Deletion>,
     /// How many entries that is, with all that is in the folders among them.
     count: u64,
-    /// How many entries there are in the folders that were compared.
+    /// How many entries there were in the folders that are compared, before anything came.
     there: u64,
     /// Not all of it is in the list.
     pub(super) is_partial: bool,
@@ -61,7 +61,7 @@ impl<W: Write> Receiver<'_, W> {
         };
         let mut from = Some(0);
         while let Some(at) = from {
-            let listed = self.listed(folder, at).and_then(|(open, found)| {
+            let listed = self.listed(folder, at, limits::LISTED).and_then(|(open, found)| {
                 let facts = FileFacts::of(&open);
                 Ok((facts.map_err(|error| Failure::of(error, "look at it"))?, open, found))
             });
@@ -77,12 +77,17 @@ impl<W: Write> Receiver<'_, W> {
                 if !names.contains(name) {
                     let within = Within { place, folder, open: &open, facts, names: &names };
                     self.consider(&within, name)?;
-                } else {
-                    self.deletions.there += 1;
                 }
             }
         }
         Ok(())
+    }
+
+    /// Counts an entry that comes, and that is there already.
+    pub(super) fn count_found(&mut self, place: &Place) {
+        if place.names.borrow().is_some() {
+            self.deletions.there = self.deletions.there.saturating_add(1);
+        }
     }
 
     /// Puts an entry into the list of what is to be deleted, unless it is spared.

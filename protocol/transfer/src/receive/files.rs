@@ -58,7 +58,14 @@ impl<W: Write> Receiver<'_, W> {
                 if has_more_names {
                     let linked = match &outcome.failure {
                         Some(failure) => Linked::Failed(failure.kind),
-                        None => self.linked_at(&place, &name),
+                        None => {
+                            let is_compared = announced.digest.is_some();
+                            let is_known = match outcome.action {
+                                FileAction::Unchanged | FileAction::Adjusted => is_compared,
+                                action => action != FileAction::Skipped,
+                            };
+                            self.linked_at(&place, &name, is_known)
+                        }
                     };
                     self.link_later(index, linked)?;
                 }
@@ -98,6 +105,7 @@ impl<W: Write> Receiver<'_, W> {
             Err(Errno::NOENT) => return Ok(Verdict::Wanted(None, dropped)),
             Err(error) => return Err(Failure::of(error, "look at what is there")),
         };
+        self.count_found(place);
         target::replaceable(found.sort)?;
         if found.sort == Sort::Link {
             // The link itself is replaced; it has no owner or mode that a file would keep.

@@ -2,12 +2,15 @@
 
 use std::{io::Write, rc::Rc};
 
+use rustix::io::Errno;
+
 use super::{
     Receiver,
     place::{Place, State},
     target,
 };
 use crate::{
+    beneath::opened_anew,
     digest::digest_of_all,
     facts::{FileFacts, PLAIN, SET_ID},
     failure::{Failure, TransferError},
@@ -66,13 +69,15 @@ impl<W: Write> Receiver<'_, W> {
             target::set_mode(&open, mode)?;
         }
         if self.options.sync {
-            let synced = rustix::fs::fsync(&open);
-            // A descriptor of O_PATH cannot be synced, and nothing was written by it.
-            if let Err(error) = synced
-                && error != rustix::io::Errno::BADF
-            {
-                return Err(Failure::of(error, "sync the folder"));
-            }
+            let synced = match rustix::fs::fsync(&open) {
+                // It is one of `O_PATH`: what may not be read cannot be synced.
+                Err(Errno::BADF) => match opened_anew(&open) {
+                    Err(Errno::ACCESS) => Ok(()),
+                    opened => opened.and_then(rustix::fs::fsync),
+                },
+                synced => synced,
+            };
+            synced.map_err(|error| Failure::of(error, "sync the folder"))?;
         }
         Ok(())
     }

@@ -1,7 +1,11 @@
 //! Links: symbolic ones, and hard ones, which are one more name for a file that came before, as soon as that has its
 //! own.
 
-use std::{io::Write, os::fd::OwnedFd, rc::Rc};
+use std::{
+    io::Write,
+    os::fd::{AsFd as _, OwnedFd},
+    rc::Rc,
+};
 
 use rustix::{
     fs::{AtFlags, Mode, OFlags},
@@ -29,6 +33,8 @@ pub(super) enum Linked {
         place: Rc<Place>,
         name: Vec<u8>,
         id: Option<FileId>,
+        /// The sender has shown that it has the content.
+        is_known: bool,
     },
     Failed(FailureKind),
 }
@@ -38,6 +44,8 @@ pub(super) struct Named<'a> {
     pub(super) place: &'a Place,
     pub(super) name: &'a [u8],
     pub(super) id: Option<FileId>,
+    /// The sender has shown that it has the content.
+    pub(super) is_known: bool,
 }
 
 /// A name that waits for its file.
@@ -100,6 +108,7 @@ impl<W: Write> Receiver<'_, W> {
             Err(error) => return Err(Failure::of(error, "look at what is there")),
         };
         if let Some(found) = found {
+            self.count_found(place);
             target::replaceable(found.sort)?;
             let there = rustix::fs::readlinkat(&open, name, Vec::new());
             if found.sort == Sort::Link && there.is_ok_and(|there| there.as_bytes() == linked) {
@@ -140,8 +149,8 @@ impl<W: Write> Receiver<'_, W> {
         Ok(())
     }
 
-    /// Returns the file that has a name now.
-    pub(super) fn linked_at(&mut self, place: &Rc<Place>, name: &[u8]) -> Linked {
+    /// Returns the file that has a name now. `is_known` says that the sender has shown that it has the content.
+    pub(super) fn linked_at(&mut self, place: &Rc<Place>, name: &[u8], is_known: bool) -> Linked {
         let id = match &place.state {
             State::There(folder) => {
                 let open = self.folders.open(folder);
@@ -149,7 +158,7 @@ impl<W: Write> Receiver<'_, W> {
             }
             State::Missing | State::Dead(_) => None,
         };
-        Linked::There { place: Rc::clone(place), name: name.to_vec(), id }
+        Linked::There { place: Rc::clone(place), name: name.to_vec(), id, is_known }
     }
 
     pub(super) fn on_hard_link(
@@ -190,9 +199,11 @@ impl<W: Write> Receiver<'_, W> {
                 let text = "the file that it is a name of failed";
                 (name, Err(Failure::new(*kind, text)))
             }
-            (Ok(name), Linked::There { place: from, name: first, id }) => {
-                let (from, first, id) = (Rc::clone(from), first.clone(), *id);
-                let made = self.make_hard_link(&from, &first, id, &place, &name);
+            (Ok(name), Linked::There { place: from, name: first, id, is_known }) => {
+                let (from, first) = (Rc::clone(from), first.clone());
+                let (id, is_known) = (*id, *is_known);
+                let file = Named { place: &from, name: &first, id, is_known };
+                let made = self.make_hard_link(&file, &place, &name);
                 (name, made)
             }
         };
@@ -212,10 +223,7 @@ impl<W: Write> Receiver<'_, W> {
         for link in links {
             self.waiting = self.waiting.saturating_sub(1);
             let made = match file {
-                Ok(file) => {
-                    let (place, name) = (&link.place, &link.name);
-                    self.make_hard_link(file.place, file.name, file.id, place, name)
-                }
+                Ok(file) => self.make_hard_link(file, &link.place, &link.name),
                 Err(kind) => Err(Failure::new(kind, "the file that it is a name of failed")),
             };
             let outcome = made.unwrap_or_else(Outcome::failed);
@@ -226,15 +234,15 @@ impl<W: Write> Receiver<'_, W> {
         Ok(())
     }
 
-    /// Gives a file one more name.
+    /// Gives a file one more name. By that name others may read what is in it: so the caller is asked for a file that
+    /// was only taken for the sender's by its size and time, or is newer than that.
     fn make_hard_link(
         &mut self,
-        from: &Place,
-        first: &[u8],
-        id: Option<FileId>,
+        file: &Named<'_>,
         place: &Rc<Place>,
         name: &[u8],
     ) -> Result<Outcome, Failure> {
+        let Named { place: from, name: first, id, is_known } = *file;
         let Some(folder) = self.folder_of(place)? else {
             return Ok(Outcome::done(FileAction::Created, FileNotes::default()));
         };
@@ -245,17 +253,25 @@ impl<W: Write> Receiver<'_, W> {
             Err(error) => return Err(Failure::of(error, "look at what is there")),
         };
         if let Some(found) = found {
+            self.count_found(place);
             target::replaceable(found.sort)?;
             if Some(found.id) == id {
                 return Ok(Outcome::done(FileAction::Unchanged, FileNotes::default()));
             }
         }
         let action = if found.is_some() { FileAction::Replaced } else { FileAction::Created };
-        let (State::There(above), Some(id), false) = (&from.state, id, self.options.dry_run) else {
+        let (State::There(above), Some(id)) = (&from.state, id) else {
             return Ok(Outcome::done(action, FileNotes::default()));
         };
         let above = self.folders.open(above)?;
-        let file = open_linked(&above, first, id)?;
+        let (file, size) = open_linked(&above, first, id)?;
+        if !is_known && self.tally.may_read(&from.path(first), file.as_fd(), size).is_err() {
+            let text = "the file that it is a name of may not be read, and was not compared by its content";
+            return Err(Failure::new(FailureKind::Denied, text));
+        }
+        if self.options.dry_run {
+            return Ok(Outcome::done(action, FileNotes::default()));
+        }
         self.make_writable(place)?;
         let open = self.folders.open(&folder)?;
         self.maker.link(&open, &file, name, found.is_none())?;
@@ -263,8 +279,9 @@ impl<W: Write> Receiver<'_, W> {
     }
 }
 
-/// Opens a file to give it one more name. Another file that took its place would be given one that nobody asked for.
-fn open_linked(folder: &OwnedFd, name: &[u8], id: FileId) -> Result<OwnedFd, Failure> {
+/// Opens a file to give it one more name, and returns it with its size. Another file that took its place would be given
+/// one that nobody asked for.
+fn open_linked(folder: &OwnedFd, name: &[u8], id: FileId) -> Result<(OwnedFd, u64), Failure> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = rustix::fs::openat(folder, name, flags, Mode::empty());
     let file = file.map_err(|error| Failure::of(error, "open the file that it is a name of"))?;
@@ -273,5 +290,5 @@ fn open_linked(folder: &OwnedFd, name: &[u8], id: FileId) -> Result<OwnedFd, Fai
         let text = "another file took the place of the one that it is a name of";
         return Err(Failure::new(FailureKind::Changed, text));
     }
-    Ok(file)
+    Ok((file, facts.size))
 }

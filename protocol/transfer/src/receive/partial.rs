@@ -3,7 +3,10 @@
 use std::{
     fs::File,
     io::{self, Read as _, Write},
-    os::{fd::OwnedFd, unix::fs::FileExt as _},
+    os::{
+        fd::{AsFd as _, OwnedFd},
+        unix::fs::FileExt as _,
+    },
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -11,6 +14,7 @@ use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 
 use super::{Offer, Pending, Receiver, place::State, target};
 use crate::{
+    beneath::opened_anew,
     facts::{FileFacts, Sort},
     failure::{Failure, FailureKind},
     limits, list, name,
@@ -36,7 +40,11 @@ impl<W: Write> Receiver<'_, W> {
         let (file, name) = match &pending.found {
             Some(_) if self.options.in_place && !self.offers_in_place => return None,
             Some(found) if self.options.in_place => {
-                (target::open_for_writing(&open, &pending.name, Some(found)).ok()?, None)
+                let file = target::open_for_writing(&open, &pending.name, Some(found)).ok()?;
+                let size = FileFacts::of(&file).ok()?.size;
+                let path = pending.place.path(&pending.name);
+                self.tally.may_read(&path, file.as_fd(), size).ok()?;
+                (file, None)
             }
             _ if size >= limits::LARGE => {
                 let (file, name) = find(&open, &pending.name, self.account)?;
@@ -61,10 +69,12 @@ impl<W: Write> Receiver<'_, W> {
 /// Finds the partial file of a file that nobody writes. Those that are too old are removed.
 fn find(folder: &OwnedFd, name: &[u8], account: u32) -> Option<(File, Vec<u8>)> {
     let prefix = name::partial_prefix(name);
+    // That of a destination may be one of `O_PATH`.
+    let listed = opened_anew(folder).ok()?;
     let mut from = Some(0);
     let mut looked = 0;
     while let Some(place) = from {
-        let found = list::names(folder, place, limits::LISTED_AT_LEAST * 64).ok()?;
+        let found = list::names(&listed, place, limits::LISTED_AT_LEAST * 64).ok()?;
         from = found.next;
         for partial in found.names.iter().filter(|name| name::is_partial(name)) {
             looked += 1;
@@ -76,7 +86,8 @@ fn find(folder: &OwnedFd, name: &[u8], account: u32) -> Option<(File, Vec<u8>)> 
             };
             if is_stale(&facts) {
                 let _ = rustix::fs::unlinkat(folder, &**partial, AtFlags::empty());
-            } else if partial.starts_with(&prefix) {
+            } else if partial.starts_with(&prefix) && facts.size > 0 {
+                // An empty one is of no use, and may be one that is only just made and not locked yet.
                 return Some((file, partial.clone()));
             }
         }

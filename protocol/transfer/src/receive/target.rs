@@ -10,7 +10,9 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, CWD, Gid, Mode, OFlags, RenameFlags, Timestamps, Uid, XattrFlags},
+    fs::{
+        AtFlags, CWD, FlockOperation, Gid, Mode, OFlags, RenameFlags, Timestamps, Uid, XattrFlags,
+    },
     io::Errno,
 };
 
@@ -22,6 +24,12 @@ use crate::{
 
 /// The bytes of all names of attributes, and of the value of one, that a file system allows.
 const ATTRIBUTES: usize = 64 * 1024;
+
+/// The attribute that has a file's access list.
+const ACCESS_LIST: &str = "system.posix_acl_access";
+
+/// How many partial files are made for one that nobody else locks.
+const PARTIALS: usize = 16;
 
 /// Where content is written to.
 #[derive(Debug)]
@@ -89,13 +97,21 @@ impl Maker {
                 Err(error) => return Err(Failure::of(error, "write in the folder")),
             }
         }
-        let partial = name::new_partial(name)?;
-        let file =
-            rustix::fs::openat(folder, &*partial, flags | OFlags::CREATE | OFlags::EXCL, private);
-        let file = file.map_err(|error| Failure::of(error, "write in the folder"))?;
-        // Another transfer takes no file that is locked. Where there are no locks it takes none at all.
-        let _ = rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive);
-        Ok(Target::Partial { file: file.into(), name: partial })
+        for _ in 0..PARTIALS {
+            let partial = name::new_partial(name)?;
+            let flags = flags | OFlags::CREATE | OFlags::EXCL;
+            let file = rustix::fs::openat(folder, &*partial, flags, private);
+            let file = file.map_err(|error| Failure::of(error, "write in the folder"))?;
+            // Another transfer takes no file that is locked. Where there are no locks it takes none at all.
+            match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Err(Errno::WOULDBLOCK) => {
+                    // Whoever looks at it, or has taken it, was faster. It is empty.
+                    let _ = rustix::fs::unlinkat(folder, &*partial, AtFlags::empty());
+                }
+                _ => return Ok(Target::Partial { file: file.into(), name: partial }),
+            }
+        }
+        Err(Failure::new(FailureKind::Io, "others lock each file that is made for it"))
     }
 
     /// Gives a file its name. What stands there is replaced only if it is a file or a link.
@@ -269,6 +285,14 @@ pub(super) fn set_times(file: impl AsFd, times: &Timestamps) -> Result<(), Failu
     set.map_err(|error| Failure::of(error, "set its times"))
 }
 
+/// Finds out whether a new file can have the owner of the one that it will replace. It keeps its own until it is
+/// whole: only so a later transfer takes it up, and its new owner changes nothing in it meanwhile.
+pub(super) fn try_owner(file: &File, found: &FileFacts) -> Result<(), Failure> {
+    let own = FileFacts::of(file).map_err(|error| Failure::of(error, "look at it"))?;
+    keep_owner(file, found)?;
+    if own.owner == found.owner { Ok(()) } else { keep_owner(file, &own) }
+}
+
 /// Gives a new file the owner of the one that it will replace.
 pub(super) fn keep_owner(file: &File, found: &FileFacts) -> Result<(), Failure> {
     let own = FileFacts::of(file).map_err(|error| Failure::of(error, "look at it"))?;
@@ -289,6 +313,11 @@ pub(super) fn keep_attributes(
     found: &FileFacts,
 ) -> Result<(), Failure> {
     let kept = |error| Failure::of(error, "keep the attributes of the file that is there");
+    // The folder may have given it a list that the old file, which is kept instead, has not.
+    match rustix::fs::fremovexattr(file, ACCESS_LIST) {
+        Ok(()) | Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::NOSYS) => {}
+        Err(error) => return Err(kept(error)),
+    }
     let Ok(old) = open_entry(folder, name) else {
         return Ok(());
     };
@@ -303,7 +332,7 @@ pub(super) fn keep_attributes(
         Err(error) => return Err(kept(error)),
     };
     let names = names.get(..length).unwrap_or_default();
-    let is_kept = |name: &&[u8]| name.starts_with(b"user.") || *name == b"system.posix_acl_access";
+    let is_kept = |name: &&[u8]| name.starts_with(b"user.") || *name == ACCESS_LIST.as_bytes();
     for name in names.split(|byte| *byte == 0).filter(is_kept) {
         let mut value = vec![0; ATTRIBUTES];
         let length = rustix::fs::fgetxattr(&old, name, value.as_mut_slice()).map_err(kept)?;

@@ -187,7 +187,13 @@ impl<W: Write> Sender<'_, W> {
         let mut room = vec![0; limits::room_for(opened.facts.size)];
         let mut at = 0;
         loop {
-            let read = opened.read(&mut room, at);
+            if self.cancel.check().is_err() {
+                return Err(Failure::new(FailureKind::Io, "the transfer was cancelled"));
+            }
+            // What grows meanwhile is read up to the size that was announced.
+            let left = usize::try_from(opened.facts.size.saturating_sub(at)).unwrap_or(usize::MAX);
+            let most = left.min(room.len());
+            let read = opened.read(room.get_mut(..most).unwrap_or_default(), at);
             let count = read.map_err(|error| Failure::of(error, "read it"))?;
             if count == 0 {
                 return Ok(Some(digest.finalize().into()));

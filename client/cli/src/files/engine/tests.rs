@@ -6,7 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rcmd_transfer::{
-    Destination, FailureKind, Landing, NoObserver, Summary, TransferError, TransferSource,
+    Destination, FailureKind, Landing, NoObserver, Summary, TransferError, TransferLimits,
+    TransferSource,
 };
 use rustix::fs::CWD;
 
@@ -131,6 +132,31 @@ fn a_host_that_is_asked_for_one_file_gives_that_or_nothing() {
         assert_eq!((counts.sent, counts.failed), (sent, 2 - sent), "{told:?}");
     }
     assert_eq!(fs::read(path("kept")).unwrap(), b"evil");
+}
+
+#[test]
+fn a_host_sends_no_more_than_was_said() {
+    let place = tempfile::tempdir().unwrap();
+    let path = |name: &str| place.path().join(name);
+    fs::create_dir(path("d")).unwrap();
+    fs::write(path("small"), b"1234").unwrap();
+    fs::write(path("large"), b"12345").unwrap();
+    let limited = || {
+        let (part, asked) = fetch(&path("d"), &["/srv/*"], true);
+        let Part::Receives(place) = part else { panic!("it receives") };
+        let limits = TransferLimits { file_bytes: 4, bytes: 4, entries: 1 };
+        (Part::Receives(place.limited(limits)), asked)
+    };
+    let (small, large) = (path("small"), path("large"));
+    let (part, asked) = limited();
+    let (end, _, told) = run_with(part, asked, sends(&[(&large, "large")]));
+    assert_eq!(end.transfer.unwrap().counts.failed, 1);
+    assert_eq!(told[0].failure.as_ref().unwrap().kind, FailureKind::TooBig);
+    let (part, asked) = limited();
+    let (end, _, _) = run_with(part, asked, sends(&[(&small, "a"), (&small, "b")]));
+    let error = end.transfer.unwrap_err();
+    assert!(matches!(error, TransferError::Local(_)), "{error:?}");
+    assert!(!path("d/large").exists() && !path("d/b").exists());
 }
 
 #[test]
