@@ -139,11 +139,20 @@ struct Pending {
 /// A part of a file that was offered to the sender.
 struct Offer {
     file: File,
-    /// The name of the partial file, or nothing if the part is the file that is there.
-    name: Option<Vec<u8>>,
+    part: OfferedPart,
     length: u64,
     /// The bytes of each of its ranges, at an end of which the content may begin.
     step: u64,
+}
+
+/// Where a part that was offered lies.
+enum OfferedPart {
+    /// In the partial file of this name, which is this transfer's from now on.
+    Own(Vec<u8>),
+    /// In a partial file that another transfer writes: what is gone on from is copied.
+    Copied,
+    /// In the file that is there.
+    InPlace,
 }
 
 /// What became of an entry.
@@ -337,9 +346,8 @@ impl<W: Write> Receiver<'_, W> {
 
     /// Tells the other end that nothing more is taken, unless it is the one that ended the transfer.
     fn give_up(&mut self, error: &TransferError) {
-        // A part of which nothing has come is worth nothing to the next try.
-        let is_empty = self.current.as_ref().is_some_and(|current| current.at == 0);
-        if is_empty || matches!(error, TransferError::Cancelled) {
+        // A part without a whole range is worth nothing to the next try.
+        if self.current.as_ref().is_some_and(|current| current.at < limits::RANGE) {
             self.remove_current();
         }
         let failure = match error {

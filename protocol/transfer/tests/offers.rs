@@ -55,7 +55,7 @@ fn only_whole_ranges_are_told_of_whatever_size_the_sender_says() {
     for size in [2 * MIB + 1, 9 * MIB] {
         let (_, heard) = hear(place.path(), in_place().offering_in_place(), &[file(b"g", size)]);
         let numbers = [0, 2 * MIB, MIB].map(u64::to_be_bytes).concat();
-        let ranges = content.chunks(1 << 20).take(2).map(|range| blake3::hash(range));
+        let ranges = content.chunks(1 << 20).take(2).map(blake3::hash);
         let digests: Vec<_> = ranges.flat_map(|digest| *digest.as_bytes()).collect();
         assert_eq!(heard, message(33, &[&numbers, &digests]), "{size}");
     }

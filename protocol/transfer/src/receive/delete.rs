@@ -7,7 +7,7 @@ use rustix::{fs::AtFlags, io::Errno};
 use super::{
     Receiver,
     doomed::{Doomed, check_mount},
-    partial,
+    partial::{self, Opened},
     place::{NameSet, Place, State},
     target,
 };
@@ -136,8 +136,9 @@ impl<W: Write> Receiver<'_, W> {
         if self.options.dry_run {
             return;
         }
-        let opened = partial::open_partial(open, name, self.account);
-        if opened.is_some_and(|(_, facts)| partial::is_stale(&facts)) {
+        if let Opened::Free(_, facts) = partial::open_partial(open, name, self.account)
+            && partial::is_stale(&facts)
+        {
             // Whoever comes next tries again.
             let _ = rustix::fs::unlinkat(open, name, AtFlags::empty());
         }
