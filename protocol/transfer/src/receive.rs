@@ -5,6 +5,7 @@
 mod content;
 mod delete;
 mod doomed;
+mod dry;
 mod files;
 mod finish;
 mod folders;
@@ -88,6 +89,7 @@ impl Transfer {
             current: None,
             next: 0,
             files: 0,
+            dry_bytes: 0,
             entries: blake3::Hasher::new(),
             contents: blake3::Hasher::new(),
             deletions: Deletions::default(),
@@ -211,6 +213,8 @@ struct Receiver<'o, W> {
     next: u64,
     /// Entries that are no folders.
     files: u64,
+    /// What a dry run would have written so far, in bytes.
+    dry_bytes: u64,
     entries: blake3::Hasher,
     contents: blake3::Hasher,
     deletions: Deletions,

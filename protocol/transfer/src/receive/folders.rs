@@ -114,9 +114,10 @@ impl<W: Write> Receiver<'_, W> {
             DestinationKind::Itself => {
                 Err(Failure::new(FailureKind::Exists, "a folder stands there"))
             }
-            DestinationKind::NewFolder(_) if !is_folder => {
-                Err(Failure::new(FailureKind::NoSuchFile, "the folder for it does not exist"))
-            }
+            DestinationKind::NewFolder(_) if !is_folder => Err(Failure::new(
+                FailureKind::NoSuchFile,
+                "there is no such folder; without the slash it is a file",
+            )),
             DestinationKind::NewFolder(name) => {
                 let name = name.clone();
                 match self.make_destination(above, &name) {
@@ -150,7 +151,10 @@ impl<W: Write> Receiver<'_, W> {
                 }
                 State::There(entered)
             }
-            _ => State::Missing,
+            _ => {
+                self.judge_entry(above, name, None)?;
+                State::Missing
+            }
         };
         let mut place = Place::absent(above, name, true, state);
         place.above = None;
@@ -212,7 +216,10 @@ impl<W: Write> Receiver<'_, W> {
         };
         let refused = |kind, text: &str| Err(Failure::new(kind, text));
         match found.map(|found| found.sort) {
-            None if self.options.dry_run => return Ok(missing(above)),
+            None if self.options.dry_run => {
+                self.judge_entry(above, name, None)?;
+                return Ok(missing(above));
+            }
             None => {
                 self.make_writable(above)?;
                 let open = self.folders.open(&folder)?;
