@@ -4,8 +4,11 @@ mod ends;
 mod landing;
 mod listing;
 mod many;
+mod messages;
 mod pushing;
+mod resuming;
 mod shown;
+mod streams;
 mod tree;
 
 use std::ffi::OsStr;
