@@ -5,6 +5,7 @@
 mod content;
 mod delete;
 mod doomed;
+mod dry;
 mod files;
 mod finish;
 mod folders;
@@ -89,6 +90,7 @@ impl Transfer {
             current: None,
             next: 0,
             files: 0,
+            dry_bytes: 0,
             entries: blake3::Hasher::new(),
             contents: blake3::Hasher::new(),
             deletions: Deletions::default(),
@@ -152,11 +154,20 @@ struct Pending {
 /// A part of a file that was offered to the sender.
 struct Offer {
     file: File,
-    /// The name of the partial file, or nothing if the part is the file that is there.
-    name: Option<Vec<u8>>,
+    part: OfferedPart,
     length: u64,
     /// The bytes of each of its ranges, at an end of which the content may begin.
     step: u64,
+}
+
+/// Where a part that was offered lies.
+enum OfferedPart {
+    /// In the partial file of this name, which is this transfer's from now on.
+    Own(Vec<u8>),
+    /// In a partial file that another transfer writes: what is gone on from is copied.
+    Copied,
+    /// In the file that is there.
+    InPlace,
 }
 
 /// What became of an entry.
@@ -215,6 +226,8 @@ struct Receiver<'o, W> {
     next: u64,
     /// Entries that are no folders.
     files: u64,
+    /// What a dry run would have written so far, in bytes.
+    dry_bytes: u64,
     entries: blake3::Hasher,
     contents: blake3::Hasher,
     deletions: Deletions,
@@ -350,9 +363,8 @@ impl<W: Write> Receiver<'_, W> {
 
     /// Tells the other end that nothing more is taken, unless it is the one that ended the transfer.
     fn give_up(&mut self, error: &TransferError) {
-        // A part of which nothing has come is worth nothing to the next try.
-        let is_empty = self.current.as_ref().is_some_and(|current| current.at == 0);
-        if is_empty || matches!(error, TransferError::Cancelled) {
+        // A part without a whole range is worth nothing to the next try.
+        if self.current.as_ref().is_some_and(|current| current.at < limits::RANGE) {
             self.remove_current();
         }
         let failure = match error {

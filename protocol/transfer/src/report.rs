@@ -190,6 +190,9 @@ pub struct Progress {
     pub settled: u64,
     /// Bytes of content that crossed the stream, holes not counted.
     pub crossed: u64,
+    /// Bytes of content that are over with: those that crossed, holes, and what was there of files that are gone on
+    /// with.
+    pub passed: u64,
 }
 
 /// Why nothing was deleted although that was asked for.
@@ -198,9 +201,9 @@ pub struct Progress {
 pub enum Withheld {
     /// An entry failed, or the transfer was stopped.
     Incomplete,
-    /// The source has no file, and how many may be deleted was not said.
+    /// The source has no file, and how many may be deleted was not said. An event of the destination says so too.
     EmptySource,
-    /// More would be deleted than may be.
+    /// More would be deleted than may be. An event of the destination says so too.
     TooMany,
 }
 
@@ -319,7 +322,14 @@ impl<'o> Tally<'o> {
 
     /// Counts content that crossed the stream.
     pub(crate) fn crossed(&mut self, bytes: usize) {
-        self.progress.crossed += u64::try_from(bytes).unwrap_or_default();
+        let bytes = u64::try_from(bytes).unwrap_or_default();
+        self.progress.crossed = self.progress.crossed.saturating_add(bytes);
+        self.passed(bytes);
+    }
+
+    /// Counts content that need not cross the stream, or has.
+    pub(crate) fn passed(&mut self, bytes: u64) {
+        self.progress.passed = self.progress.passed.saturating_add(bytes);
         self.observer.progress(&self.progress);
     }
 

@@ -40,7 +40,7 @@ impl Default for TransferLimits {
 pub struct Cancel(Arc<AtomicBool>);
 
 impl Cancel {
-    /// Ends the transfer. The receiving end removes the partial file that it has open.
+    /// Ends the transfer. Of the file that is being received the next transfer finds what came of it.
     pub fn cancel(&self) {
         self.0.store(true, Ordering::Relaxed);
     }

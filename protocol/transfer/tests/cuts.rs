@@ -262,3 +262,54 @@ fn two_writers_of_one_file_leave_one_of_the_two_whole() {
     }
     assert!(partials(place.path()).is_empty());
 }
+
+/// Leaves a part of a file of 8 MiB at its place.
+fn leave_part(from: &Path, to: &Path) {
+    fs::create_dir(to.parent().unwrap()).unwrap();
+    fs::write(from, Dice::new(7).bytes(8 << 20)).unwrap();
+    let _ = cut_after(6 << 20, &tree_options(), from, to);
+    assert_eq!(partials(to.parent().unwrap()).len(), 1);
+}
+
+#[test]
+fn a_part_is_taken_in_a_folder_that_is_open_for_its_names_alone() {
+    let place = tempfile::tempdir().unwrap();
+    let (from, to) = (place.path().join("f"), place.path().join("d/g"));
+    leave_part(&from, &to);
+    // As a path that was typed is opened.
+    let start = fs::File::open(place.path()).unwrap();
+    let typed = Destination::at(&start, b"d/g", Landing::default()).unwrap();
+    let ended = transfer(&tree_options(), vec![source(&from)], typed).summary();
+    assert!(ended.crossed < 4 << 20, "{ended:?}");
+    assert!(fs::read(&from).unwrap() == fs::read(&to).unwrap());
+}
+
+#[test]
+fn a_part_that_another_transfer_still_holds_is_gone_on_from_and_left_to_it() {
+    let place = tempfile::tempdir().unwrap();
+    let (from, to) = (place.path().join("f"), place.path().join("d/g"));
+    leave_part(&from, &to);
+    let part = fs::read_dir(place.path().join("d")).unwrap().next().unwrap().unwrap().path();
+    let held = fs::File::open(&part).unwrap();
+    rustix::fs::flock(&held, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let before = fs::read(&part).unwrap();
+    let ended = transfer(&tree_options(), vec![source(&from)], named(&to)).summary();
+    assert!(ended.crossed < 4 << 20, "{ended:?}");
+    assert!(fs::read(&from).unwrap() == fs::read(&to).unwrap());
+    assert!(fs::read(&part).unwrap() == before);
+}
+
+#[test]
+fn of_several_parts_the_longest_is_taken_and_the_others_go() {
+    let place = tempfile::tempdir().unwrap();
+    let (from, to) = (place.path().join("f"), place.path().join("d/g"));
+    leave_part(&from, &to);
+    let part = fs::read_dir(place.path().join("d")).unwrap().next().unwrap().unwrap().path();
+    let name = part.file_name().unwrap().to_str().unwrap().to_owned();
+    let short = part.with_file_name(format!("{}0123456789abcdef", &name[..name.len() - 16]));
+    fs::write(&short, &fs::read(&part).unwrap()[..2 << 20]).unwrap();
+    set_mode(&short, 0o600);
+    let ended = transfer(&tree_options(), vec![source(&from)], named(&to)).summary();
+    assert!(ended.crossed < 4 << 20, "{ended:?}");
+    assert_eq!(fs::read_dir(place.path().join("d")).unwrap().count(), 1);
+}

@@ -84,7 +84,9 @@ fn an_empty_source_deletes_nothing_unless_that_is_said() {
     let options = TransferOptions { rules, ..deleting() };
     let ended = mirror(&options, &from, &to);
     assert_eq!(ended.summary().withheld, Some(Withheld::EmptySource));
-    assert_eq!(ended.summary().counts.deleted, 0);
+    assert_eq!((ended.summary().counts.deleted, ended.summary().counts.failed), (0, 1));
+    assert!(!ended.summary().is_complete());
+    assert_eq!(ended.sent.lines.last().unwrap(), "Failed  too_big");
     let options = TransferOptions { max_delete: Some(3), ..options };
     let ended = mirror(&options, &from, &to);
     assert_eq!((ended.summary().counts.deleted, ended.summary().withheld), (3, None));
@@ -98,6 +100,13 @@ fn no_more_goes_than_half_of_what_is_there_or_what_was_said() {
     make(&to, &["a", "x/1", "x/2", "x/3"]);
     let ended = mirror(&deleting(), &from, &to);
     assert_eq!(ended.summary().withheld, Some(Withheld::TooMany));
+    assert_eq!((ended.summary().counts.deleted, ended.summary().counts.failed), (0, 1));
+    // A dry run names them all, and ends in the same way.
+    let dry = TransferOptions { dry_run: true, ..deleting() };
+    let ended = mirror(&dry, &from, &to);
+    assert_eq!(ended.summary().withheld, Some(Withheld::TooMany));
+    assert_eq!((ended.summary().counts.deleted, ended.summary().counts.failed), (4, 1));
+    assert!(to.join("x/1").exists());
     for (most, withheld) in [(3, Some(Withheld::TooMany)), (4, None)] {
         let options = TransferOptions { max_delete: Some(most), ..deleting() };
         assert_eq!(mirror(&options, &from, &to).summary().withheld, withheld);

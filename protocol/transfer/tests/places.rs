@@ -196,7 +196,14 @@ fn a_file_that_is_a_source_is_read_only_as_far_as_the_caller_permits() {
 }
 
 #[test]
-fn a_transfer_that_is_cancelled_leaves_no_part() {
+fn a_transfer_that_is_cancelled_leaves_a_part_if_the_next_can_go_on_from_it() {
+    for (after, parts) in [(1 << 18, 0), (4 << 20, 1)] {
+        cancel_after(after, parts);
+    }
+}
+
+/// Cancels a receiver when so many bytes have come, and checks how many parts it leaves.
+fn cancel_after(after: u64, parts: usize) {
     let place = tempfile::tempdir().unwrap();
     let (from, to) = (place.path().join("f"), place.path().join("d/g"));
     fs::create_dir(place.path().join("d")).unwrap();
@@ -211,7 +218,7 @@ fn a_transfer_that_is_cancelled_leaves_no_part() {
             sender.send(reader, near, vec![source(&from)], &mut events)
         });
         let reader = far.try_clone().unwrap();
-        let mut gate = Gate { cancel: Some((cancel.clone(), 1 << 20)), ..Gate::default() };
+        let mut gate = Gate { cancel: Some((cancel.clone(), after)), ..Gate::default() };
         let transfer = Transfer::with_peers_options().cancelled_by(&cancel);
         let ended = transfer.receive(reader, far, named(&to), &mut gate);
         assert!(matches!(ended, Err(TransferError::Cancelled)), "{ended:?}");
@@ -219,7 +226,11 @@ fn a_transfer_that_is_cancelled_leaves_no_part() {
         let told = matches!(told, TransferError::Peer(_) | TransferError::Lost(_));
         assert!(told);
     });
-    assert_eq!(fs::read_dir(place.path().join("d")).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(place.path().join("d")).unwrap().count(), parts);
+    let again = transfer(&tree_options(), vec![source(&from)], named(&to)).summary();
+    assert_eq!(again.crossed < 8 << 20, parts > 0, "{again:?}");
+    assert!(fs::read(&from).unwrap() == fs::read(&to).unwrap());
+    assert_eq!(fs::read_dir(place.path().join("d")).unwrap().count(), 1);
 }
 
 #[test]

@@ -6,8 +6,11 @@ mod killed;
 mod landing;
 mod listing;
 mod many;
+mod messages;
 mod pushing;
+mod resuming;
 mod shown;
+mod streams;
 mod tree;
 
 use std::ffi::OsStr;

@@ -21,7 +21,8 @@ fn what_is_fetched_from_many_goes_to_a_folder_for_each() {
         assert_eq!(fs::read(world.scratch("out").join(host).join("f")).unwrap(), b"content");
     }
     // A set of one host is one too.
-    cp(&world, [&at("a[1-1]", &world, "f"), "one"]).run().assert_code(0);
+    let one = cp(&world, [&at("a[1-1]", &world, "f"), "one"]).run();
+    one.assert_code(0).assert_says("rcmd: 1 host: 1 done");
     assert!(world.scratch("one/a1/f").exists());
     cp(&world, ["--dry-run", &at("a[1-2]", &world, "f"), "dry"]).run().assert_code(0);
     assert!(!world.scratch("dry").exists());

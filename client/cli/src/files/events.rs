@@ -60,6 +60,8 @@ struct NoteBody<'a> {
 #[derive(Serialize)]
 struct EndBody<'a> {
     status: u8,
+    /// Nothing was changed: the totals say what would be.
+    dry_run: bool,
     totals: Option<Totals>,
     error: Option<&'a WireError>,
     duration_ms: u64,
@@ -118,9 +120,10 @@ pub(super) fn note(of: Of<'_>, data: &str, out: &mut Vec<u8>) {
 }
 
 /// Appends the end of one host.
-pub(super) fn end(of: Of<'_>, end: &HostEnd, took: Duration, out: &mut Vec<u8>) {
+pub(super) fn end(of: Of<'_>, end: &HostEnd, dry_run: bool, took: Duration, out: &mut Vec<u8>) {
     let body = EndBody {
         status: end.status,
+        dry_run,
         totals: end.summary.as_ref().map(totals),
         error: end.failure.as_ref(),
         duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
@@ -262,11 +265,14 @@ mod tests {
         let failure = WireError::new(ErrorKind::Unreachable, "no");
         let mut out = Vec::new();
         let of = Of { host: Some("web1"), index: None };
-        end(of, &HostEnd::unreached("web1", failure), Duration::from_millis(7), &mut out);
+        end(of, &HostEnd::unreached("web1", failure), true, Duration::from_millis(7), &mut out);
         let event = read(&out);
         assert_eq!((&event["event"], &event["totals"]), (&json!("end"), &Value::Null));
         assert_eq!((&event["status"], &event["duration_ms"]), (&json!(125), &json!(7)));
-        assert_eq!(event["result"]["outcome"], "not_started");
+        assert_eq!(
+            (&event["dry_run"], &event["result"]["outcome"]),
+            (&json!(true), &json!("not_started"))
+        );
     }
 
     #[test]

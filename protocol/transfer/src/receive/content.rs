@@ -3,7 +3,7 @@
 use std::{io::Write, os::fd::OwnedFd, rc::Rc};
 
 use super::{
-    Outcome, Pending, Receiver,
+    Offer, OfferedPart, Outcome, Pending, Receiver,
     links::{Linked, Named},
     mode_of_file, partial,
     place::State,
@@ -60,6 +60,7 @@ impl<W: Write> Receiver<'_, W> {
         if opening.offset > opening.size {
             return Err(TransferError::Protocol("a content begins behind its end"));
         }
+        self.tally.passed(opening.offset);
         let mut current = Current { index, opening: *opening, at: opening.offset, writing: None };
         // A file that has failed meanwhile may still begin once more.
         if let Some(mut pending) = self.pending.remove(&index) {
@@ -106,10 +107,19 @@ impl<W: Write> Receiver<'_, W> {
         check_room(&open, opening)?;
         let is_in_place = self.options.in_place && pending.found.is_some();
         let target = match offer {
-            Some(offer) => match offer.name {
-                Some(name) => Target::Partial { file: offer.file, name },
-                None => Target::InPlace(offer.file),
-            },
+            Some(Offer { file, part: OfferedPart::Own(name), .. }) => {
+                Target::Partial { file, name }
+            }
+            Some(Offer { file, part: OfferedPart::InPlace, .. }) => Target::InPlace(file),
+            Some(Offer { file, part: OfferedPart::Copied, .. }) => {
+                let target = self.maker.make(&open, &pending.name, true)?;
+                if let Err(failure) = partial::copy_beginning(&file, target.file(), opening.offset)
+                {
+                    target.remove(&open);
+                    return Err(failure);
+                }
+                target
+            }
             None if is_in_place => {
                 let file = target::open_for_writing(&open, &pending.name, pending.found.as_ref())?;
                 Target::InPlace(file)
@@ -169,6 +179,7 @@ impl<W: Write> Receiver<'_, W> {
             return Err(TransferError::Protocol("a hole is longer than one message may say"));
         }
         self.advance(length)?;
+        self.tally.passed(length);
         if let Some(writing) = self.current.as_mut().and_then(|current| current.writing.as_mut()) {
             add_zeros(&mut writing.digest, length);
             writing.ends_in_hole = true;
@@ -367,10 +378,9 @@ fn check_room(folder: &OwnedFd, opening: &Opening) -> Result<(), Failure> {
         return Ok(());
     }
     // A system that does not say is asked by writing.
-    let Ok(system) = rustix::fs::fstatvfs(folder) else {
+    let Some(free) = target::free_space(folder) else {
         return Ok(());
     };
-    let free = system.f_bavail.saturating_mul(system.f_frsize);
     if free >= wanted {
         return Ok(());
     }

@@ -39,7 +39,14 @@ impl<W: Write> Receiver<'_, W> {
         let mut has_name = name.to_vec();
         let verdict = self.name_for(&place, name, false).and_then(|name| {
             has_name = name;
-            self.judge_file(&place, announced, &has_name)
+            let verdict = self.judge_file(&place, announced, &has_name)?;
+            if let Verdict::Wanted(found, _) = &verdict
+                && self.options.dry_run
+            {
+                self.judge_entry(&place, &has_name, found.as_ref())?;
+                self.judge_room(&place, announced.size, found.as_ref())?;
+            }
+            Ok(verdict)
         });
         let name = has_name;
         let (found, notes) = match verdict {

@@ -114,9 +114,10 @@ impl<W: Write> Receiver<'_, W> {
             DestinationKind::Itself => {
                 Err(Failure::new(FailureKind::Exists, "a folder stands there"))
             }
-            DestinationKind::NewFolder(_) if !is_folder => {
-                Err(Failure::new(FailureKind::NoSuchFile, "the folder for it does not exist"))
-            }
+            DestinationKind::NewFolder(_) if !is_folder => Err(Failure::new(
+                FailureKind::NoSuchFile,
+                "there is no such folder; without the slash it is a file",
+            )),
             DestinationKind::NewFolder(name) => {
                 let name = name.clone();
                 match self.make_destination(above, &name) {
@@ -140,6 +141,7 @@ impl<W: Write> Receiver<'_, W> {
                 let open = self.folders.open(folder)?;
                 self.tally.may_make(name, open.as_fd(), name)?;
                 if self.options.dry_run {
+                    self.judge_entry(above, name, None)?;
                     return Ok(new_top(above, name, State::Missing));
                 }
                 let made = rustix::fs::mkdirat(&open, name, Mode::RWXU);
@@ -220,6 +222,7 @@ impl<W: Write> Receiver<'_, W> {
             None => {
                 self.tally.may_make(&above.path(name), open.as_fd(), name)?;
                 if self.options.dry_run {
+                    self.judge_entry(above, name, None)?;
                     return Ok(missing(above));
                 }
                 self.make_writable(above)?;

@@ -122,7 +122,9 @@ impl<W: Write> Receiver<'_, W> {
             }
         }
         let action = if found.is_some() { FileAction::Replaced } else { FileAction::Created };
-        if !self.options.dry_run {
+        if self.options.dry_run {
+            self.judge_entry(place, name, found.as_ref())?;
+        } else {
             self.make_writable(place)?;
             let open = self.folders.open(&folder)?;
             target::make_link(&open, linked, name, found.is_none())?;
@@ -260,6 +262,9 @@ impl<W: Write> Receiver<'_, W> {
             }
         }
         let action = if found.is_some() { FileAction::Replaced } else { FileAction::Created };
+        if self.options.dry_run {
+            self.judge_entry(place, name, found.as_ref())?;
+        }
         let (State::There(above), Some(id)) = (&from.state, id) else {
             return Ok(Outcome::done(action, FileNotes::default()));
         };

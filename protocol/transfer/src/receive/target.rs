@@ -348,6 +348,12 @@ pub(super) fn truncate(file: &File, length: u64) -> Result<(), Failure> {
     set.map_err(|error| Failure::of_io(&error, "set its size"))
 }
 
+/// Returns the bytes that are free for this account where a folder lies, if the system says so.
+pub(super) fn free_space(folder: &OwnedFd) -> Option<u64> {
+    let system = rustix::fs::fstatvfs(folder).ok()?;
+    Some(system.f_bavail.saturating_mul(system.f_frsize))
+}
+
 fn proc_path(file: impl AsFd) -> String {
     format!("/proc/self/fd/{}", file.as_fd().as_raw_fd())
 }

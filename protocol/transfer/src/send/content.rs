@@ -123,6 +123,7 @@ impl<W: Write> Sender<'_, W> {
             mode: facts.mode,
             time: facts.time,
         })?;
+        self.tally.passed(offset);
         let mut at = offset;
         while at < facts.size {
             let (hole, end) = match next_data(&opened, at) {
@@ -136,6 +137,7 @@ impl<W: Write> Sender<'_, W> {
                 let length = (hole - at).min(limits::HOLE);
                 self.say(&ToReceiver::Hole(length))?;
                 add_zeros(&mut digest, length);
+                self.tally.passed(length);
                 at += length;
             }
             while at < end {

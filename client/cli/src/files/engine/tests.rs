@@ -14,6 +14,7 @@ use rustix::fs::CWD;
 use super::*;
 use crate::arguments::places::LocalTarget;
 use crate::files::asked::Asked;
+use crate::files::scratch::Scratch;
 use crate::files::shown::{Shown, ShownFile};
 
 fn bytes(path: &Path) -> Vec<u8> {
@@ -42,7 +43,8 @@ fn run_with<T>(
     host: impl FnOnce(PipeReader, PipeWriter) -> T,
 ) -> (EngineEnd, T, Vec<ShownFile>) {
     let (feed, shown) = mpsc::channel(1_000);
-    let watcher = Watcher { host: 0, feed, tally: Arc::default(), asked, shows_all: true };
+    let watcher =
+        Watcher { host: 0, feed, tally: Arc::default(), asked, prefix: None, shows_all: true };
     let engine = Engine::start(part, options(), watcher).unwrap();
     let ended = host(PipeReader::new(engine.to_host), PipeWriter::new(engine.from_host));
     let end = engine.end.blocking_recv().unwrap();
@@ -66,7 +68,8 @@ fn sends(
 
 fn fetch(to: &Path, paths: &[&str], has_several: bool) -> (Part, Asked) {
     let landing = Landing { is_itself: false, has_several };
-    let place = LocalPlace::new(LocalTarget::Path(bytes(to)), landing, None, false);
+    let to = LocalTarget::Path(bytes(to));
+    let place = LocalPlace::new(to, landing, None, None, false, Scratch::default());
     let paths: Vec<_> = paths.iter().map(|path| path.as_bytes().to_vec()).collect();
     (Part::Receives(place), Asked::of(&paths, false))
 }
