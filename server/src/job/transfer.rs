@@ -150,8 +150,8 @@ mod tests {
     fn attending(judge: JudgeFolder) -> (Attending, StdUnixStream) {
         let (ours, theirs) = StdUnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
-        let facts =
-            FileFacts { path: "/srv".into(), account: "app".into(), uid: Uid::ROOT, size: 7 };
+        let (path, account) = ("/srv".into(), "app".into());
+        let facts = FileFacts { path, account, uid: Uid::ROOT, size: 7, lock: None };
         let (socket, root) = (UnixStream::from_std(ours).unwrap(), Access::Write(facts));
         let note = TransferNote::default();
         (Attending::new(socket, (*b"order").into(), root, judge, note), theirs)

@@ -2,6 +2,7 @@
 
 mod ends;
 mod foreign;
+mod locks;
 mod sizes;
 
 use std::fs;
