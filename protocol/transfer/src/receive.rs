@@ -12,6 +12,7 @@ mod folders;
 mod links;
 mod partial;
 mod place;
+mod sticky;
 mod target;
 
 use std::{

@@ -77,6 +77,56 @@ fn a_file_that_is_replaced_keeps_its_owner() {
 }
 
 #[test]
+fn what_somebody_else_made_first_in_a_sticky_folder_is_not_filled() {
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: needs root");
+        return;
+    }
+    let place = tempfile::tempdir().unwrap();
+    let (from, shared) = (place.path().join("f"), place.path().join("shared"));
+    fs::write(&from, b"a secret").unwrap();
+    set_mode(&from, 0o600);
+    set_time(&from, 1_700_000_000, 0);
+    fs::create_dir(&shared).unwrap();
+    set_mode(&shared, 0o1777);
+    let planted = |name: &str, owner: u32, content: &[u8]| {
+        let path = shared.join(name);
+        // The kernel may let nobody write over what is somebody else's here.
+        let _ = fs::remove_file(&path);
+        fs::write(&path, content).unwrap();
+        set_mode(&path, 0o666);
+        set_time(&path, 1_700_000_000, 0);
+        std::os::unix::fs::chown(&path, Some(owner), None).unwrap();
+        path
+    };
+    let in_place = TransferOptions { in_place: true, ..tree_options() };
+    for options in [TransferOptions::default(), tree_options(), in_place] {
+        // One of the same size and time would be taken for what was sent.
+        for content in [&b"bait"[..], b"8 bytes!"] {
+            let path = planted("secret", 65_534, content);
+            let ended = transfer(&options, vec![source(&from)], named(&path));
+            let counts = ended.summary().counts;
+            assert_eq!((counts.sent, counts.failed), (0, 1), "{options:?}");
+            assert!(
+                ended.received.lines.iter().any(|line| line.contains("permission")),
+                "{options:?}"
+            );
+            assert_eq!(fs::read(&path).unwrap(), content);
+            let facts = fs::metadata(&path).unwrap();
+            assert_eq!((facts.uid(), facts.mode() & 0o7777), (65_534, 0o666));
+            assert_eq!(fs::read_dir(&shared).unwrap().count(), 1);
+        }
+        // Its own is replaced, and so is one where nobody else makes files.
+        let own = planted("secret", 0, b"old");
+        assert_eq!(transfer(&options, vec![source(&from)], named(&own)).summary().counts.sent, 1);
+        set_mode(&shared, 0o755);
+        let other = planted("secret", 65_534, b"old");
+        assert_eq!(transfer(&options, vec![source(&from)], named(&other)).summary().counts.sent, 1);
+        set_mode(&shared, 0o1777);
+    }
+}
+
+#[test]
 fn a_file_that_is_replaced_hands_on_its_own_attributes_and_no_privileges() {
     use rustix::fs::{XattrFlags, getxattr, setxattr};
     let place = tempfile::tempdir().unwrap();

@@ -6,6 +6,7 @@ mod foreign;
 mod hostile;
 mod in_place;
 mod linked;
+mod locks;
 mod sizes;
 
 use std::fs;

@@ -4,7 +4,9 @@ use std::{io::Write, rc::Rc};
 
 use rustix::io::Errno;
 
-use super::{Outcome, Pending, Receiver, links::Linked, partial, place::Place, target, wants_time};
+use super::{
+    Outcome, Pending, Receiver, links::Linked, partial, place::Place, sticky, target, wants_time,
+};
 use crate::{
     facts::{FileFacts, PLAIN, SET_ID, Sort, Time},
     failure::{Failure, FailureKind, TransferError},
@@ -114,6 +116,7 @@ impl<W: Write> Receiver<'_, W> {
         };
         self.count_found(place);
         target::replaceable(found.sort)?;
+        sticky::check(&open, &found, self.account)?;
         if found.sort == Sort::Link {
             // The link itself is replaced; it has no owner or mode that a file would keep.
             return Ok(Verdict::Wanted(None, dropped.with(FileNotes::CONTENT)));
