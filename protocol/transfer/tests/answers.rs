@@ -22,8 +22,8 @@ use script::{hello, message, resume};
 
 const MIB: u64 = 1 << 20;
 
-/// Says a hello and, once the entries were announced, what a script has, as fast as it is read. Tells when nothing more
-/// is read of it, and how many bytes were.
+/// A stream of a hello and, once the entries were announced, of what a script has, as fast as it is read. It tells when
+/// nothing more is read of it, and how many bytes were.
 struct Flood<S> {
     now: Vec<u8>,
     at: usize,

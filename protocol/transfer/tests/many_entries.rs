@@ -20,7 +20,7 @@ use ends::{inside, tree_options};
 use rcmd_transfer::{NoObserver, Transfer, TransferError};
 use script::{file, folder, hello, leave, link};
 
-/// Says one entry after the other, so many.
+/// A stream of the messages of so many entries, one after the other.
 struct Endless {
     now: Vec<u8>,
     at: usize,

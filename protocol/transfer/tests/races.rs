@@ -27,7 +27,7 @@ use rcmd_transfer::{
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use tree::{Dice, describe, set_time};
 
-/// Does something to the source when some of its content has been read, as often as it may.
+/// An observer that calls a function on the source when some of its content has been read, as often as it may.
 struct Meddler<F> {
     events: Events,
     meddle: F,

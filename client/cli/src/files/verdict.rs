@@ -79,7 +79,7 @@ impl HostEnd {
         Self { report, summary, failure, is_here, status }
     }
 
-    /// Says that the user ended it, whatever both ends made of that.
+    /// Records that the user ended the transfer, whatever both ends made of that.
     pub(super) fn interrupt(&mut self) {
         if self.status != 0 && self.summary.is_none() {
             let message = "the transfer was interrupted; what is complete stays";

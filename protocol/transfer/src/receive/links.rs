@@ -236,7 +236,7 @@ impl<W: Write> Receiver<'_, W> {
         Ok(())
     }
 
-    /// Gives a file one more name. By that name others may read what is in it: so the caller is asked for a file that
+    /// Links a file under one more name. By that name others may read what is in it: so the caller is asked for a file that
     /// was only taken for the sender's by its size and time, or is newer than that.
     fn make_hard_link(
         &mut self,
