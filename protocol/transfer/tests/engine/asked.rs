@@ -1,20 +1,11 @@
 //! What the receiving end takes: only what its caller asked for, however the other end names it.
-#![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "tests may wait")]
-// A panic is how a test fails; clippy exempts test functions, not those beside them.
-#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
-
-#[path = "support/ends.rs"]
-#[allow(dead_code, unreachable_pub, missing_docs)] // Each test program uses a part of it.
-mod ends;
-#[path = "support/script.rs"]
-#[allow(dead_code, unreachable_pub, missing_docs)] // Each test program uses a part of it.
-mod script;
 
 use std::{fs, os::unix::net::UnixStream, path::Path};
 
-use ends::{Events, inside, scripted, tree_options};
 use rcmd_transfer::{FileEvent, Observer, Transfer, TransferOptions};
-use script::{file, file_with_more_names, folder, hard_link, hello, leave, link};
+
+use crate::ends::{Events, inside, scripted, tree_options};
+use crate::script::{file, file_with_more_names, folder, hard_link, hello, leave, link};
 
 /// Takes names that end in `.txt`.
 #[derive(Default)]
