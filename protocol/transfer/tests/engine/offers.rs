@@ -2,11 +2,13 @@
 
 use std::{
     fs,
+    mem::MaybeUninit,
     os::{fd::BorrowedFd, unix::net::UnixStream},
     path::Path,
 };
 
 use rcmd_transfer::{Observer, Transfer, TransferError, TransferOptions};
+use rustix::fs::inotify;
 
 use crate::ends::{Events, inside, scripted, tree_options};
 use crate::script::{begin, file, hello, message, need};
@@ -95,4 +97,25 @@ fn nothing_is_told_of_a_file_in_place_that_the_caller_does_not_let_be_read() {
         let length = u32::from_be_bytes(heard[..4].try_into().unwrap()) as usize;
         assert_eq!(heard[4 + length + 4], kind, "{largest}");
     }
+}
+
+#[test]
+fn a_folder_is_listed_once_for_all_large_files_that_come_into_it() {
+    let place = tempfile::tempdir().unwrap();
+    let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
+    let watch = inotify::init(flags).unwrap();
+    // Openings in a row would be one event.
+    let watched = inotify::WatchFlags::OPEN | inotify::WatchFlags::CLOSE_NOWRITE;
+    inotify::add_watch(&watch, place.path(), watched).unwrap();
+    let messages: Vec<_> =
+        (0..30).map(|number| file(format!("{number}").as_bytes(), MIB)).collect();
+    hear(place.path(), Transfer::with_options(tree_options()), &messages);
+    let mut room = [MaybeUninit::uninit(); 4_096];
+    let mut events = inotify::Reader::new(watch, &mut room);
+    let mut opened = 0;
+    while let Ok(event) = events.next() {
+        opened += usize::from(event.events().contains(inotify::ReadFlags::OPEN));
+    }
+    // By the caller, and to be listed; two in a row are one event.
+    assert!(opened <= 2, "{opened}");
 }
