@@ -24,10 +24,12 @@ use crate::{
 
 mod reader;
 mod reader_group;
+mod work_pace;
 mod writer;
 
 pub use reader::{Holder, Reader};
 pub use reader_group::{ReaderGroup, ReaderPart};
+pub use work_pace::WorkPace;
 pub use writer::Writer;
 
 /// The reason why a connection ended.

@@ -12,6 +12,8 @@ use tokio::{
     time::{Instant, sleep},
 };
 
+use super::work_pace::WorkPace;
+
 /// The time that one reader works before all other tasks run. It is short, since other tasks take many
 /// steps, each of which may wait for it.
 const TURN: Duration = Duration::from_micros(100);
@@ -19,8 +21,6 @@ const TURN: Duration = Duration::from_micros(100);
 const PART: u32 = 4;
 /// The time for which the readers of a group may work at once after a pause.
 const AT_ONCE: Duration = Duration::from_millis(500);
-/// The most time that one turn counts: in a longer one, the kernel ran something else.
-const LONGEST: Duration = Duration::from_millis(2);
 
 /// A group of readers that work in turn: one of them at a time decodes, expands and hands on what came, for a short
 /// time; then the next one does.
@@ -31,13 +31,7 @@ pub struct ReaderGroup(Arc<Shared>);
 struct Shared {
     /// A single permit, which readers get in the order in which they asked for it.
     turn: Arc<Semaphore>,
-    pace: Mutex<Pace>,
-}
-
-/// The work done so far, as the time at which pauses will have made up for it.
-#[derive(Debug, Default)]
-struct Pace {
-    clear_at: Option<Instant>,
+    pace: Mutex<WorkPace>,
 }
 
 /// A reader's part in a group. All clones are the same part.
@@ -58,10 +52,10 @@ impl ReaderGroup {
     /// Returns a group without readers.
     pub fn new() -> Self {
         let turn = Arc::new(Semaphore::new(1));
-        Self(Arc::new(Shared { turn, pace: Mutex::default() }))
+        Self(Arc::new(Shared { turn, pace: Mutex::new(WorkPace::new(PART, AT_ONCE)) }))
     }
 
-    fn pace<T>(&self, act: impl FnOnce(&mut Pace) -> T) -> T {
+    fn pace<T>(&self, act: impl FnOnce(&mut WorkPace) -> T) -> T {
         act(&mut self.0.pace.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -69,20 +63,6 @@ impl ReaderGroup {
 impl Default for ReaderGroup {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-impl Pace {
-    /// Counts work that took this long.
-    fn count(&mut self, took: Duration, now: Instant) {
-        let clear_at = self.clear_at.map_or(now, |at| at.max(now));
-        self.clear_at = Some(clear_at + took.min(LONGEST) * PART);
-    }
-
-    /// Returns the time to wait before more work.
-    fn wait(&self, now: Instant) -> Duration {
-        let ahead = self.clear_at.map_or(Duration::ZERO, |at| at.saturating_duration_since(now));
-        ahead.saturating_sub(AT_ONCE * PART)
     }
 }
 
@@ -213,7 +193,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn work_without_pause_takes_its_part_of_a_processor_and_no_more() {
-        let (mut pace, start) = (Pace::default(), Instant::now());
+        let (mut pace, start) = (WorkPace::new(PART, AT_ONCE), Instant::now());
         let (mut now, mut worked) = (start, Duration::ZERO);
         let until = start + Duration::from_secs(100);
         while now < until {

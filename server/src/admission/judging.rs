@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use rcmd_protocol::io::WorkPace;
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
     time::{Instant, sleep},
@@ -18,8 +19,6 @@ const PART: u32 = 2;
 const AT_ONCE: Duration = Duration::from_millis(50);
 /// The least time that one question counts: it is also read, and answered.
 const LEAST: Duration = Duration::from_micros(50);
-/// The most time that one question counts: in a longer one, the kernel ran something else.
-const LONGEST: Duration = Duration::from_millis(2);
 
 /// The shares of all identities.
 #[derive(Debug, Default)]
@@ -33,8 +32,7 @@ pub(crate) struct JudgingShare(Arc<Share>);
 struct Share {
     /// A single permit, which transfers get in the order in which they ask for it.
     turn: Semaphore,
-    /// The time at which pauses will have made up for all work so far.
-    clear_at: Mutex<Option<Instant>>,
+    pace: Mutex<WorkPace>,
 }
 
 /// The turn of one transfer. Its time is counted until it is dropped.
@@ -63,7 +61,8 @@ impl JudgingShares {
 impl JudgingShare {
     /// Returns a share of nobody yet.
     pub(crate) fn new() -> Self {
-        Self(Arc::new(Share { turn: Semaphore::new(1), clear_at: Mutex::default() }))
+        let pace = Mutex::new(WorkPace::new(PART, AT_ONCE));
+        Self(Arc::new(Share { turn: Semaphore::new(1), pace }))
     }
 
     /// Waits until the server may judge for one of the identity's transfers.
@@ -74,7 +73,7 @@ impl JudgingShare {
         let share = &*self.0;
         // The semaphore is never closed.
         let permit = share.turn.acquire().await.ok();
-        let wait = share.wait();
+        let wait = share.pace(|pace| pace.wait(Instant::now()));
         if !wait.is_zero() {
             sleep(wait).await;
         }
@@ -83,31 +82,19 @@ impl JudgingShare {
 }
 
 impl Share {
-    fn clear_at<T>(&self, act: impl FnOnce(&mut Option<Instant>) -> T) -> T {
-        act(&mut self.clear_at.lock().unwrap_or_else(PoisonError::into_inner))
+    fn pace<T>(&self, act: impl FnOnce(&mut WorkPace) -> T) -> T {
+        act(&mut self.pace.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn is_clear(&self) -> bool {
-        self.clear_at(|at| at.is_none_or(|at| at <= Instant::now()))
-    }
-
-    /// Returns the time to wait before more work.
-    fn wait(&self) -> Duration {
-        let ahead = self.clear_at(|at| at.map(|at| at.saturating_duration_since(Instant::now())));
-        ahead.unwrap_or_default().saturating_sub(AT_ONCE * PART)
-    }
-
-    /// Counts work that took this long.
-    fn count(&self, took: Duration) {
-        let now = Instant::now();
-        let counted = took.clamp(LEAST, LONGEST) * PART;
-        self.clear_at(|at| *at = Some(at.map_or(now, |at| at.max(now)) + counted));
+        self.pace(|pace| pace.ahead(Instant::now()).is_zero())
     }
 }
 
 impl Drop for JudgingTurn<'_> {
     fn drop(&mut self) {
-        self.share.count(self.since.elapsed());
+        let took = self.since.elapsed().max(LEAST);
+        self.share.pace(|pace| pace.count(took, Instant::now()));
     }
 }
 
@@ -116,6 +103,9 @@ mod tests {
     use tokio::task::JoinSet;
 
     use super::*;
+
+    /// The most time that one question counts.
+    const LONGEST: Duration = Duration::from_millis(2);
 
     /// Takes so many turns without a pause, each of which works for so long.
     async fn work(share: &JudgingShare, turns: u32, took: Duration) {
@@ -153,7 +143,7 @@ mod tests {
         let shares = JudgingShares::default();
         work(&shares.of("eve"), 1_000, LONGEST).await;
         drop(shares.of("bob"));
-        assert!(!shares.of("eve").0.wait().is_zero());
+        assert!(!shares.of("eve").0.pace(|pace| pace.wait(Instant::now())).is_zero());
         sleep(1_000 * LONGEST * PART).await;
         drop(shares.of("carol"));
         let known: Vec<_> = shares.0.lock().unwrap().keys().cloned().collect();
@@ -168,8 +158,7 @@ mod tests {
         {
             sleep(Duration::from_secs(1)).await;
             work(&share, 1, took).await;
-            let clear_at = share.0.clear_at(|at| at.unwrap());
-            assert_eq!(clear_at - Instant::now(), counted * PART);
+            assert_eq!(share.0.pace(|pace| pace.ahead(Instant::now())), counted * PART);
         }
     }
 }
