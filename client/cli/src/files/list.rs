@@ -106,7 +106,7 @@ async fn carry_out(listing: &Listing, config: Config) -> Result<u8, WireError> {
             let failure = match (report.outcome, report.code) {
                 (Outcome::Exited, Some(0)) => None,
                 (Outcome::Exited, _) => Some(verdict::explained(
-                    WireError::new(ErrorKind::Lost, "the path was not listed"),
+                    WireError::new(ErrorKind::Lost, "the list is not whole"),
                     &said,
                 )),
                 _ => report.error.clone().or_else(|| {

@@ -255,6 +255,7 @@ fn rule_notices(patterns: &[Pattern]) -> Vec<String> {
                 .to_owned(),
         );
     }
+    let takes_folders = |pattern: &Pattern| *pattern == Pattern::Include("*/".to_owned());
     let shuts = patterns.iter().position(|pattern| *pattern == Pattern::Exclude("*".to_owned()));
     let opens = patterns.iter().rposition(|pattern| matches!(pattern, Pattern::Include(_)));
     match (shuts, opens) {
@@ -262,7 +263,7 @@ fn rule_notices(patterns: &[Pattern]) -> Vec<String> {
             "--exclude '*' comes last, so that nothing goes along: of several patterns the last that matches decides"
                 .to_owned(),
         ),
-        (Some(_), Some(_)) => notices.push(
+        (Some(shuts), Some(_)) if !patterns.iter().skip(shuts).any(takes_folders) => notices.push(
             "--exclude '*' leaves out folders too; --include '*/' takes them along".to_owned(),
         ),
         _ => {}

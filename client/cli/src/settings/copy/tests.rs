@@ -143,6 +143,7 @@ fn patterns_that_do_something_else_than_they_look_like_are_told_of() {
     assert!(notices(&[include("*.c")]).contains("leaves nothing out"));
     assert!(notices(&[exclude("*"), include("*.c")]).contains("--include '*/'"));
     assert!(notices(&[include("*.c"), exclude("*")]).contains("nothing goes along"));
+    assert_eq!(notices(&[exclude("*"), include("*/"), include("*.c")]), "");
     assert_eq!(notices(&[exclude("*.o")]), "");
     assert_eq!(notices(&[]), "");
 }
