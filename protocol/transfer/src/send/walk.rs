@@ -364,7 +364,10 @@ impl Walk {
 }
 
 fn not_recursive() -> Failure {
-    Failure::new(FailureKind::Special, "it is a folder, and only files were asked for: -r copies folders")
+    Failure::new(
+        FailureKind::Special,
+        "it is a folder, and only files were asked for: -r copies folders",
+    )
 }
 
 fn replaced() -> Failure {
