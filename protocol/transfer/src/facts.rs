@@ -74,6 +74,8 @@ pub(crate) struct FileFacts {
     /// The bytes that it takes on its disk.
     pub(crate) stored: u64,
     pub(crate) time: Time,
+    /// When anything of it was changed last, which nobody can set.
+    pub(crate) changed: Time,
     pub(crate) id: FileId,
     pub(crate) names: u32,
     /// The number of the mount that it is on, where the system says that.
@@ -117,6 +119,7 @@ impl FileFacts {
             size: found.stx_size,
             stored: found.stx_blocks.saturating_mul(512),
             time: Time { seconds: found.stx_mtime.tv_sec, nanoseconds: found.stx_mtime.tv_nsec },
+            changed: Time { seconds: found.stx_ctime.tv_sec, nanoseconds: found.stx_ctime.tv_nsec },
             id: FileId { device: (found.stx_dev_major, found.stx_dev_minor), inode: found.stx_ino },
             names: found.stx_nlink,
             mount: has_mount.then_some(found.stx_mnt_id),

@@ -4,14 +4,14 @@ use std::{io::Write, os::fd::OwnedFd, rc::Rc};
 
 use super::{
     Offer, OfferedPart, Outcome, Pending, Receiver,
-    links::{Linked, Named},
+    links::{Linked, Named, Original},
     mode_of_file, partial,
     place::State,
     target::{self, Target},
 };
 use crate::{
     digest::{add_content, add_zeros},
-    facts::{FileFacts, FileId, SET_ID, Time},
+    facts::{FileFacts, SET_ID, Time},
     failure::{Failure, FailureKind, TransferError},
     limits,
     report::{FileAction, FileKind, FileNotes},
@@ -208,13 +208,14 @@ impl<W: Write> Receiver<'_, W> {
             return Err(TransferError::Protocol("a content ends before its size"));
         }
         add_content(&mut self.contents, current.index, &digest);
-        let Some(mut writing) = current.writing else {
+        let Some(writing) = current.writing else {
             return Ok(());
         };
         let opening = current.opening;
         match self.complete(&opening, &writing, &digest) {
-            Ok(id) => {
-                let Pending { place, name, found, notes, has_more_names, .. } = &writing.pending;
+            Ok(original) => {
+                let Pending { place, name, found, notes, has_more_names, links, .. } =
+                    writing.pending;
                 let is_new = found.is_none() && !notes.contains(FileNotes::CONTENT);
                 let action = if is_new { FileAction::Created } else { FileAction::Replaced };
                 let outcome = Outcome {
@@ -224,16 +225,12 @@ impl<W: Write> Receiver<'_, W> {
                     digest: Some(digest),
                     failure: None,
                 };
-                // The digest of all of it was the sender's.
-                let is_known = true;
-                if *has_more_names {
-                    let (place, name) = (Rc::clone(place), name.clone());
-                    self.linked.insert(current.index, Linked::There { place, name, id, is_known });
-                }
-                let links = std::mem::take(&mut writing.pending.links);
-                let Pending { place, name, .. } = writing.pending;
                 self.settle(current.index, &place.path(&name), FileKind::File, outcome)?;
-                self.make_waiting(links, Ok(&Named { place: &place, name: &name, id, is_known }))?;
+                let mut file = Named { place: Rc::clone(&place), name, original };
+                self.make_waiting(links, Ok(&mut file))?;
+                if has_more_names {
+                    self.linked.insert(current.index, Linked::There(file));
+                }
                 self.release(&place)
             }
             Err(failure) => {
@@ -250,7 +247,7 @@ impl<W: Write> Receiver<'_, W> {
         opening: &Opening,
         writing: &Writing,
         digest: &[u8; 32],
-    ) -> Result<Option<FileId>, Failure> {
+    ) -> Result<Option<Original>, Failure> {
         let Writing { pending, target, .. } = writing;
         let State::There(folder) = &pending.place.state else {
             return Err(Failure::new(FailureKind::NoSuchFile, "its folder is not there"));
@@ -285,7 +282,9 @@ impl<W: Write> Receiver<'_, W> {
         }
         self.maker.put(&open, target, &pending.name, pending.found.is_none())?;
         let is_linked = pending.has_more_names || !pending.links.is_empty();
-        Ok(if is_linked { FileFacts::of(file).ok().map(|facts| facts.id) } else { None })
+        // The digest of all of it was the sender's.
+        let shown = |facts: FileFacts| Original::shown(&facts);
+        Ok(if is_linked { FileFacts::of(file).ok().map(shown) } else { None })
     }
 
     pub(super) fn on_abandon(

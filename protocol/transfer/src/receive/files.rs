@@ -5,7 +5,11 @@ use std::{io::Write, rc::Rc};
 use rustix::io::Errno;
 
 use super::{
-    Outcome, Pending, Receiver, links::Linked, partial, place::Place, sticky, target, wants_time,
+    Outcome, Pending, Receiver,
+    links::{Linked, Named, Original},
+    partial,
+    place::Place,
+    sticky, target, wants_time,
 };
 use crate::{
     facts::{FileFacts, PLAIN, SET_ID, Sort, Time},
@@ -24,7 +28,8 @@ pub(super) struct Announced {
 
 /// What an announced file takes.
 enum Verdict {
-    Settled(FileAction, FileNotes),
+    /// It is there, and this is the file.
+    Settled(FileAction, FileNotes, Original),
     Wanted(Option<FileFacts>, FileNotes),
 }
 
@@ -54,26 +59,27 @@ impl<W: Write> Receiver<'_, W> {
         let (found, notes) = match verdict {
             Ok(Verdict::Wanted(found, notes)) if !self.options.dry_run => (found, notes),
             other => {
-                let outcome = match other {
-                    Ok(Verdict::Settled(action, notes)) => Outcome::done(action, notes),
+                let (outcome, original) = match other {
+                    Ok(Verdict::Settled(action, notes, original)) => {
+                        (Outcome::done(action, notes), Some(original))
+                    }
+                    // In a dry run it has no file yet but the one that is there.
                     Ok(Verdict::Wanted(found, notes)) => {
                         let is_new = found.is_none();
                         let action =
                             if is_new { FileAction::Created } else { FileAction::Replaced };
-                        Outcome { bytes: announced.size, ..Outcome::done(action, notes) }
+                        let done = Outcome::done(action, notes);
+                        let outcome = Outcome { bytes: announced.size, ..done };
+                        (outcome, found.as_ref().map(Original::shown))
                     }
-                    Err(failure) => Outcome::failed(failure),
+                    Err(failure) => (Outcome::failed(failure), None),
                 };
                 if has_more_names {
                     let linked = match &outcome.failure {
                         Some(failure) => Linked::Failed(failure.kind),
                         None => {
-                            let is_compared = announced.digest.is_some();
-                            let is_known = match outcome.action {
-                                FileAction::Unchanged | FileAction::Adjusted => is_compared,
-                                action => action != FileAction::Skipped,
-                            };
-                            self.linked_at(&place, &name, is_known)
+                            let (place, name) = (Rc::clone(&place), name.clone());
+                            Linked::There(Named { place, name, original })
                         }
                     };
                     self.link_later(index, linked)?;
@@ -122,7 +128,8 @@ impl<W: Write> Receiver<'_, W> {
             return Ok(Verdict::Wanted(None, dropped.with(FileNotes::CONTENT)));
         }
         if self.options.update && found.time > announced.time {
-            return Ok(Verdict::Settled(FileAction::Skipped, FileNotes::default()));
+            let original = Original::not_shown(&found);
+            return Ok(Verdict::Settled(FileAction::Skipped, FileNotes::default(), original));
         }
         let mut notes = FileNotes::default()
             .with_if(found.size != announced.size, FileNotes::SIZE)
@@ -137,27 +144,35 @@ impl<W: Write> Receiver<'_, W> {
             notes = notes.with_if(found.mode & SET_ID != 0, FileNotes::SET_ID_DROPPED);
             return Ok(Verdict::Wanted(Some(found), notes));
         }
+        // What was compared is the file that was found; by now another may have its name.
+        let mut original = match announced.digest {
+            Some(_) => Original::shown(&found),
+            None => Original::not_shown(&found),
+        };
         let (mode, time) = (announced.mode & PLAIN, announced.time);
         let has_mode = !self.options.preserve || found.mode & PLAIN == mode;
         let has_time = !wants_time(&self.options, found.time, time);
         if has_mode && has_time {
-            return Ok(Verdict::Settled(FileAction::Unchanged, FileNotes::default()));
+            return Ok(Verdict::Settled(FileAction::Unchanged, FileNotes::default(), original));
         }
         notes = notes.with_if(!has_mode, FileNotes::MODE);
         if !self.options.dry_run {
             let file = target::open_entry(&open, name);
             let file = file.map_err(|error| Failure::of(error, "open what is there"))?;
-            if !FileFacts::of(&file).is_ok_and(|now| now.id == found.id) {
+            let now = FileFacts::of(&file).ok().filter(|now| now.id == found.id);
+            let Some(now) = now else {
                 return Err(Failure::new(FailureKind::Changed, "another file took its place"));
-            }
+            };
+            let is_shown = original.is_shown(&now);
             if !has_time {
                 target::set_times(&file, &time.timestamps())?;
             }
             if !has_mode {
                 target::set_mode(&file, mode)?;
             }
+            original.follow(is_shown, &file);
         }
-        Ok(Verdict::Settled(FileAction::Adjusted, notes))
+        Ok(Verdict::Settled(FileAction::Adjusted, notes, original))
     }
 
     pub(super) fn on_miss(&mut self, failure: Failure, name: &[u8]) -> Result<(), TransferError> {

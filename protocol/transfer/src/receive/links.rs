@@ -3,7 +3,7 @@
 
 use std::{
     io::Write,
-    os::fd::{AsFd as _, OwnedFd},
+    os::fd::{AsFd, OwnedFd},
     rc::Rc,
 };
 
@@ -28,24 +28,51 @@ use crate::{
 pub(super) enum Linked {
     /// Its content is under way.
     Waiting,
-    /// It has its name. In a dry run it may have no file.
-    There {
-        place: Rc<Place>,
-        name: Vec<u8>,
-        id: Option<FileId>,
-        /// The sender has shown that it has the content.
-        is_known: bool,
-    },
+    /// It has its name.
+    There(Named),
     Failed(FailureKind),
 }
 
 /// A file that has its name.
-pub(super) struct Named<'a> {
-    pub(super) place: &'a Place,
-    pub(super) name: &'a [u8],
-    pub(super) id: Option<FileId>,
-    /// The sender has shown that it has the content.
-    pub(super) is_known: bool,
+#[derive(Clone)]
+pub(super) struct Named {
+    pub(super) place: Rc<Place>,
+    pub(super) name: Vec<u8>,
+    /// Which file it is. In a dry run there may be none.
+    pub(super) original: Option<Original>,
+}
+
+/// The file that came or was compared, whatever has its name by now.
+#[derive(Clone, Copy)]
+pub(super) struct Original {
+    id: FileId,
+    /// If the sender has shown that it has the content: when anything of the file was changed last. A later change may
+    /// be of the content; and a file that was removed hands its number on to a new one, which has a later time.
+    shown: Option<Time>,
+}
+
+impl Original {
+    /// Returns a file of which the sender has shown that it has the content.
+    pub(super) fn shown(facts: &FileFacts) -> Self {
+        Self { id: facts.id, shown: Some(facts.changed) }
+    }
+
+    /// Returns a file that was only taken for the sender's, or was left as it is.
+    pub(super) fn not_shown(facts: &FileFacts) -> Self {
+        Self { id: facts.id, shown: None }
+    }
+
+    /// Returns whether the sender has shown that it has the content of the file, as that is now.
+    pub(super) fn is_shown(&self, now: &FileFacts) -> bool {
+        now.id == self.id && self.shown == Some(now.changed)
+    }
+
+    /// Follows a change that this transfer has made in the file, of which the sender had shown its content before or
+    /// had not.
+    pub(super) fn follow(&mut self, was_shown: bool, file: impl AsFd) {
+        let now = FileFacts::of(file).ok().filter(|_| was_shown);
+        self.shown = now.map(|now| now.changed);
+    }
 }
 
 /// A name that waits for its file.
@@ -151,18 +178,6 @@ impl<W: Write> Receiver<'_, W> {
         Ok(())
     }
 
-    /// Returns the file that has a name now. `is_known` says that the sender has shown that it has the content.
-    pub(super) fn linked_at(&mut self, place: &Rc<Place>, name: &[u8], is_known: bool) -> Linked {
-        let id = match &place.state {
-            State::There(folder) => {
-                let open = self.folders.open(folder);
-                open.ok().and_then(|open| FileFacts::at(&open, name).ok()).map(|facts| facts.id)
-            }
-            State::Missing | State::Dead(_) => None,
-        };
-        Linked::There { place: Rc::clone(place), name: name.to_vec(), id, is_known }
-    }
-
     pub(super) fn on_hard_link(
         &mut self,
         to: u64,
@@ -201,11 +216,10 @@ impl<W: Write> Receiver<'_, W> {
                 let text = "the file that it is a name of failed";
                 (name, Err(Failure::new(*kind, text)))
             }
-            (Ok(name), Linked::There { place: from, name: first, id, is_known }) => {
-                let (from, first) = (Rc::clone(from), first.clone());
-                let (id, is_known) = (*id, *is_known);
-                let file = Named { place: &from, name: &first, id, is_known };
-                let made = self.make_hard_link(&file, &place, &name);
+            (Ok(name), Linked::There(file)) => {
+                let mut file = file.clone();
+                let made = self.make_hard_link(&mut file, &place, &name);
+                self.linked.insert(to, Linked::There(file));
                 (name, made)
             }
         };
@@ -220,13 +234,13 @@ impl<W: Write> Receiver<'_, W> {
     pub(super) fn make_waiting(
         &mut self,
         links: Vec<WaitingLink>,
-        file: Result<&Named<'_>, FailureKind>,
+        mut file: Result<&mut Named, FailureKind>,
     ) -> Result<(), TransferError> {
         for link in links {
             self.waiting = self.waiting.saturating_sub(1);
-            let made = match file {
+            let made = match &mut file {
                 Ok(file) => self.make_hard_link(file, &link.place, &link.name),
-                Err(kind) => Err(Failure::new(kind, "the file that it is a name of failed")),
+                Err(kind) => Err(Failure::new(*kind, "the file that it is a name of failed")),
             };
             let outcome = made.unwrap_or_else(Outcome::failed);
             let path = link.place.path(&link.name);
@@ -237,14 +251,14 @@ impl<W: Write> Receiver<'_, W> {
     }
 
     /// Gives a file one more name. By that name others may read what is in it: so the caller is asked for a file that
-    /// was only taken for the sender's by its size and time, or is newer than that.
+    /// was only taken for the sender's by its size and time, is newer than that, or was changed since.
     fn make_hard_link(
         &mut self,
-        file: &Named<'_>,
+        file: &mut Named,
         place: &Rc<Place>,
         name: &[u8],
     ) -> Result<Outcome, Failure> {
-        let Named { place: from, name: first, id, is_known } = *file;
+        let Named { place: from, name: first, original } = file;
         let Some(folder) = self.folder_of(place)? else {
             return Ok(Outcome::done(FileAction::Created, FileNotes::default()));
         };
@@ -257,7 +271,7 @@ impl<W: Write> Receiver<'_, W> {
         if let Some(found) = found {
             self.count_found(place);
             target::replaceable(found.sort)?;
-            if Some(found.id) == id {
+            if original.is_some_and(|original| original.id == found.id) {
                 return Ok(Outcome::done(FileAction::Unchanged, FileNotes::default()));
             }
         }
@@ -265,13 +279,15 @@ impl<W: Write> Receiver<'_, W> {
         if self.options.dry_run {
             self.judge_entry(place, name, found.as_ref())?;
         }
-        let (State::There(above), Some(id)) = (&from.state, id) else {
+        let (State::There(above), Some(original)) = (&from.state, original) else {
             return Ok(Outcome::done(action, FileNotes::default()));
         };
         let above = self.folders.open(above)?;
-        let (file, size) = open_linked(&above, first, id)?;
-        if !is_known && self.tally.may_read(&from.path(first), file.as_fd(), size).is_err() {
-            let text = "the file that it is a name of may not be read, and was not compared by its content";
+        let (file, now) = open_linked(&above, first, original.id)?;
+        let is_shown = original.is_shown(&now);
+        if !is_shown && self.tally.may_read(&from.path(first), file.as_fd(), now.size).is_err() {
+            let text = "the file that it is a name of may not be read, and was not compared by the content that it \
+                        has now";
             return Err(Failure::new(FailureKind::Denied, text));
         }
         if self.options.dry_run {
@@ -280,13 +296,14 @@ impl<W: Write> Receiver<'_, W> {
         self.make_writable(place)?;
         let open = self.folders.open(&folder)?;
         self.maker.link(&open, &file, name, found.is_none())?;
+        original.follow(is_shown, &file);
         Ok(Outcome::done(action, FileNotes::default()))
     }
 }
 
-/// Opens a file to give it one more name, and returns it with its size. Another file that took its place would be given
+/// Opens a file to give it one more name, and returns it with its facts. Another file that took its place would be given
 /// one that nobody asked for.
-fn open_linked(folder: &OwnedFd, name: &[u8], id: FileId) -> Result<(OwnedFd, u64), Failure> {
+fn open_linked(folder: &OwnedFd, name: &[u8], id: FileId) -> Result<(OwnedFd, FileFacts), Failure> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = rustix::fs::openat(folder, name, flags, Mode::empty());
     let file = file.map_err(|error| Failure::of(error, "open the file that it is a name of"))?;
@@ -295,5 +312,5 @@ fn open_linked(folder: &OwnedFd, name: &[u8], id: FileId) -> Result<(OwnedFd, u6
         let text = "another file took the place of the one that it is a name of";
         return Err(Failure::new(FailureKind::Changed, text));
     }
-    Ok((file, facts.size))
+    Ok((file, facts))
 }

@@ -39,6 +39,13 @@ pub fn file_with_more_names(name: &[u8]) -> Vec<u8> {
     message(4, &[&MODE, &TIME, &0_u64.to_be_bytes(), &[1, 0], &bytes16(name)])
 }
 
+/// A file of this content, which has further names and is compared by its digest.
+pub fn file_to_compare(name: &[u8], content: &[u8]) -> Vec<u8> {
+    let (size, digest) = (content.len() as u64, blake3::hash(content));
+    let fields = [&size.to_be_bytes()[..], &[1, 1], digest.as_bytes(), &bytes16(name)].concat();
+    message(4, &[&MODE, &TIME, &fields])
+}
+
 pub fn link(name: &[u8], target: &[u8]) -> Vec<u8> {
     message(5, &[&TIME, &bytes16(target), &bytes16(name)])
 }
