@@ -12,7 +12,10 @@ mod script;
 
 use std::{
     fs,
-    os::{fd::BorrowedFd, unix::net::UnixStream},
+    os::{
+        fd::BorrowedFd,
+        unix::{fs::PermissionsExt as _, net::UnixStream},
+    },
     path::Path,
 };
 
@@ -103,5 +106,29 @@ fn nothing_is_told_of_a_file_in_place_that_the_caller_does_not_let_be_read() {
         let heard = sender.join().unwrap();
         let length = u32::from_be_bytes(heard[..4].try_into().unwrap()) as usize;
         assert_eq!(heard[4 + length + 4], kind, "{largest}");
+    }
+}
+
+#[test]
+fn a_part_that_is_taken_up_goes_when_its_file_fails_before_its_content_begins() {
+    let abandoned = |kind| message(13, &[&[0; 8], &[0, kind], &[0; 2]]);
+    let enormous = 1 << 60;
+    for (what, said, stays) in [
+        ("denied", vec![abandoned(9)], false),
+        ("vanished", vec![abandoned(11)], false),
+        ("too large for the disk", vec![begin(0, 0, enormous)], false),
+        ("the stream is lost", vec![], true),
+    ] {
+        let place = tempfile::tempdir().unwrap();
+        let digits = blake3::hash(b"g").to_hex();
+        let part = place.path().join(format!(".rcmd-part-{}-0123456789abcdef", &digits[..16]));
+        fs::write(&part, vec![b's'; 3 << 20]).unwrap();
+        fs::set_permissions(&part, fs::Permissions::from_mode(0o600)).unwrap();
+        let transfer = Transfer::with_options(tree_options());
+        let messages = [vec![file(b"g", 4 * MIB)], said].concat();
+        let (_, heard) = hear(place.path(), transfer, &messages);
+        // It was taken up.
+        assert_eq!(heard[4], 33, "{what}");
+        assert_eq!(part.exists(), stays, "{what}");
     }
 }

@@ -90,10 +90,6 @@ impl<W: Write> Receiver<'_, W> {
         opening: &Opening,
         pending: &mut Pending,
     ) -> Result<(Target, blake3::Hasher), Failure> {
-        let offer = pending.offer.take();
-        if offer.is_some() {
-            self.offers = self.offers.saturating_sub(1);
-        }
         let together = self.tally.counts.bytes.saturating_add(opening.size);
         if opening.size > self.limits.file_bytes || together > self.limits.bytes {
             return Err(Failure::new(FailureKind::TooBig, "it is larger than what is allowed"));
@@ -105,6 +101,10 @@ impl<W: Write> Receiver<'_, W> {
         self.make_writable(&pending.place)?;
         let open = self.folders.open(&folder)?;
         check_room(&open, opening)?;
+        let offer = pending.offer.take();
+        if offer.is_some() {
+            self.offers = self.offers.saturating_sub(1);
+        }
         let is_in_place = self.options.in_place && pending.found.is_some();
         let target = match offer {
             Some(Offer { file, part: OfferedPart::Own(name), .. }) => {
@@ -354,8 +354,8 @@ impl<W: Write> Receiver<'_, W> {
         failure: Failure,
     ) -> Result<(), TransferError> {
         let Pending { place, name, links, has_more_names, offer, .. } = pending;
-        if offer.is_some() {
-            self.offers = self.offers.saturating_sub(1);
+        if let Some(offer) = offer {
+            self.withdraw(&place, &offer);
         }
         let kind = failure.kind;
         if has_more_names {

@@ -15,7 +15,11 @@ use rustix::{
     io::Errno,
 };
 
-use super::{Offer, OfferedPart, Pending, Receiver, place::State, target};
+use super::{
+    Offer, OfferedPart, Pending, Receiver,
+    place::{Place, State},
+    target,
+};
 use crate::{
     beneath::opened_anew,
     facts::{FileFacts, Sort},
@@ -63,6 +67,18 @@ impl<W: Write> Receiver<'_, W> {
         pending.offer = Some(Offer { file, part, length, step });
         self.offers += 1;
         (length > 0).then_some(ToSender::Resume { index, length, step, digests })
+    }
+
+    /// Gives up a part that was offered, of a file that fails before its content has begun.
+    pub(super) fn withdraw(&mut self, place: &Place, offer: &Offer) {
+        self.offers = self.offers.saturating_sub(1);
+        if let OfferedPart::Own(name) = &offer.part
+            && let State::There(folder) = &place.state
+            && let Ok(open) = self.folders.open(folder)
+        {
+            // Nothing more can be done; the next transfer tries again.
+            let _ = rustix::fs::unlinkat(&open, &**name, AtFlags::empty());
+        }
     }
 }
 
