@@ -290,7 +290,8 @@ impl<W: Write> Receiver<'_, W> {
     fn number(&mut self, bytes: u64) -> Result<u64, TransferError> {
         let index = self.next;
         self.check_entries()?;
-        if self.pending.len() + self.waiting > limits::WINDOW {
+        let is_coming = self.current.as_ref().is_some_and(|current| current.writing.is_some());
+        if self.pending.len() + self.waiting + usize::from(is_coming) >= limits::WINDOW {
             return Err(TransferError::Protocol("it announces more than the window has room for"));
         }
         self.next += 1;

@@ -181,6 +181,23 @@ fn what_has_no_end_is_ended() {
 }
 
 #[test]
+fn the_window_has_room_for_so_many_entries_and_for_none_more() {
+    let place = tempfile::tempdir().unwrap();
+    let mut messages: Vec<_> =
+        (0..4_096).map(|number| file(format!("{number}").as_bytes(), 1)).collect();
+    let one_more = || file(b"one more", 1);
+    let (ended, _) = hear(place.path(), &messages);
+    assert!(matches!(ended, Err(TransferError::Lost(_))), "{ended:?}");
+    assert_protocol(&hear(place.path(), &[&messages[..], &[one_more()]].concat()).0);
+    // A file whose content is coming counts as well, and none that is there.
+    messages.push(begin(0, 0, 1));
+    assert_protocol(&hear(place.path(), &[&messages[..], &[one_more()]].concat()).0);
+    let content = [data(b"x"), end(blake3::hash(b"x").as_bytes()), one_more()];
+    let (ended, _) = hear(place.path(), &[&messages[..], &content].concat());
+    assert!(matches!(ended, Err(TransferError::Lost(_))), "{ended:?}");
+}
+
+#[test]
 fn a_message_is_read_only_up_to_its_limit() {
     let place = tempfile::tempdir().unwrap();
     let raw = |bytes: &[u8]| vec![bytes.to_vec()];
