@@ -27,6 +27,7 @@ use std::{
 use content::Current;
 use delete::Deletions;
 use links::{Linked, WaitingLink};
+use partial::Parts;
 use place::{NameSet, Place, State};
 use target::Maker;
 
@@ -87,6 +88,7 @@ impl Transfer {
             linked: HashMap::new(),
             waiting: 0,
             offers: 0,
+            parts: Parts::default(),
             remembered: 0,
             current: None,
             next: 0,
@@ -221,6 +223,8 @@ struct Receiver<'o, W> {
     waiting: usize,
     /// How many parts of files are open.
     offers: usize,
+    /// What earlier transfers left where files come now.
+    parts: Parts,
     /// How many names are remembered for deletion.
     remembered: usize,
     current: Option<Current>,

@@ -12,6 +12,7 @@ mod script;
 
 use std::{
     fs,
+    mem::MaybeUninit,
     os::{
         fd::BorrowedFd,
         unix::{fs::PermissionsExt as _, net::UnixStream},
@@ -21,6 +22,7 @@ use std::{
 
 use ends::{Events, inside, scripted, tree_options};
 use rcmd_transfer::{Observer, Transfer, TransferError, TransferOptions};
+use rustix::fs::inotify;
 use script::{begin, file, hello, message, need};
 
 const MIB: u64 = 1 << 20;
@@ -131,4 +133,25 @@ fn a_part_that_is_taken_up_goes_when_its_file_fails_before_its_content_begins() 
         assert_eq!(heard[4], 33, "{what}");
         assert_eq!(part.exists(), stays, "{what}");
     }
+}
+
+#[test]
+fn a_folder_is_listed_once_for_all_large_files_that_come_into_it() {
+    let place = tempfile::tempdir().unwrap();
+    let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
+    let watch = inotify::init(flags).unwrap();
+    // Openings in a row would be one event.
+    let watched = inotify::WatchFlags::OPEN | inotify::WatchFlags::CLOSE_NOWRITE;
+    inotify::add_watch(&watch, place.path(), watched).unwrap();
+    let messages: Vec<_> =
+        (0..30).map(|number| file(format!("{number}").as_bytes(), MIB)).collect();
+    hear(place.path(), Transfer::with_options(tree_options()), &messages);
+    let mut room = [MaybeUninit::uninit(); 4_096];
+    let mut events = inotify::Reader::new(watch, &mut room);
+    let mut opened = 0;
+    while let Ok(event) = events.next() {
+        opened += usize::from(event.events().contains(inotify::ReadFlags::OPEN));
+    }
+    // By the caller, and to be listed; two in a row are one event.
+    assert!(opened <= 2, "{opened}");
 }

@@ -7,6 +7,7 @@ use std::{
         fd::{AsFd as _, OwnedFd},
         unix::fs::FileExt as _,
     },
+    rc::{Rc, Weak},
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -53,7 +54,10 @@ impl<W: Write> Receiver<'_, W> {
                 self.tally.may_read(&path, file.as_fd(), size).ok()?;
                 (file, OfferedPart::InPlace)
             }
-            _ if size >= limits::LARGE => find(&open, &pending.name, self.account)?,
+            _ if size >= limits::LARGE => {
+                self.parts.look_in(&pending.place, &open, self.account);
+                self.parts.find(&open, &pending.name, self.account)?
+            }
             _ => return None,
         };
         let there = FileFacts::of(&file).ok()?.size.min(size);
@@ -76,60 +80,89 @@ impl<W: Write> Receiver<'_, W> {
             && let State::There(folder) = &place.state
             && let Ok(open) = self.folders.open(folder)
         {
-            // Nothing more can be done; the next transfer tries again.
-            let _ = rustix::fs::unlinkat(&open, &**name, AtFlags::empty());
+            remove(&open, name);
         }
     }
 }
 
-/// Finds a partial file of a file. One that nobody writes is taken, the longest of several; the others are removed, as
-/// are those that are too old. Of one that another transfer writes, which may wait for a client that was killed, the
-/// content is copied.
-fn find(folder: &OwnedFd, name: &[u8], account: u32) -> Option<(File, OfferedPart)> {
-    let prefix = name::partial_prefix(name);
-    // That of a destination may be one of `O_PATH`.
-    let listed = opened_anew(folder).ok()?;
-    let mut free: Option<(File, u64, Vec<u8>)> = None;
-    let mut busy = None;
-    let mut from = Some(0);
-    let mut looked = 0;
-    while let Some(place) = from {
-        let found = list::names(&listed, place, limits::LISTED_AT_LEAST * 64).ok()?;
-        from = found.next.filter(|_| looked <= limits::PARTIALS);
-        for partial in found.names.iter().filter(|name| name::is_partial(name)) {
-            looked += 1;
-            if looked > limits::PARTIALS {
+/// The partial files of the folder that the last large file came into. It is listed once for all that come into it in a
+/// row: each may be one of many thousands.
+#[derive(Default)]
+pub(super) struct Parts {
+    place: Weak<Place>,
+    names: Vec<Vec<u8>>,
+}
+
+impl Parts {
+    /// Looks for the partial files of a place, unless they are those that are known, and removes those that are too
+    /// old.
+    fn look_in(&mut self, place: &Rc<Place>, folder: &OwnedFd, account: u32) {
+        if std::ptr::eq(self.place.as_ptr(), Rc::as_ptr(place)) {
+            return;
+        }
+        self.place = Rc::downgrade(place);
+        self.names.clear();
+        // That of a destination may be one of `O_PATH`.
+        let Ok(listed) = opened_anew(folder) else {
+            return;
+        };
+        let mut from = Some(0);
+        while let Some(at) = from {
+            let Ok(found) = list::names(&listed, at, limits::LISTED_AT_LEAST * 64) else {
                 break;
+            };
+            let room = limits::PARTIALS.saturating_sub(self.names.len());
+            let partial = found.names.into_iter().filter(|name| name::is_partial(name));
+            self.names.extend(partial.take(room));
+            from = found.next.filter(|_| self.names.len() < limits::PARTIALS);
+        }
+        self.names.retain(|name| match open_partial(folder, name, account) {
+            Opened::Free(_, facts) if is_stale(&facts) => {
+                remove(folder, name);
+                false
             }
-            let is_of_it = partial.starts_with(&prefix);
+            _ => true,
+        });
+    }
+
+    /// Finds a partial file of a file. One that nobody writes is taken, the longest of several; the others are removed.
+    /// Of one that another transfer writes, which may wait for a client that was killed, the content is copied.
+    fn find(&self, folder: &OwnedFd, name: &[u8], account: u32) -> Option<(File, OfferedPart)> {
+        let prefix = name::partial_prefix(name);
+        let mut free: Option<(File, u64, &[u8])> = None;
+        let mut busy = None;
+        for partial in self.names.iter().filter(|partial| partial.starts_with(&prefix)) {
             let (file, facts) = match open_partial(folder, partial, account) {
                 Opened::Free(file, facts) => (file, facts),
-                Opened::Busy(file) if is_of_it => {
+                Opened::Busy(file) => {
                     busy = Some(file);
                     continue;
                 }
-                Opened::Busy(_) | Opened::Foreign => continue,
+                Opened::Foreign => continue,
             };
             let is_longest = free.as_ref().is_none_or(|(_, size, _)| facts.size > *size);
-            let removed = if is_stale(&facts) {
-                Some(partial.clone())
-            } else if !is_of_it || facts.size == 0 {
+            let removed = if facts.size == 0 {
                 // An empty one is of no use, and may be one that is only just made and not locked yet.
                 None
             } else if is_longest {
-                free.replace((file, facts.size, partial.clone())).map(|(_, _, name)| name)
+                free.replace((file, facts.size, partial)).map(|(_, _, name)| name)
             } else {
-                Some(partial.clone())
+                Some(partial.as_slice())
             };
             if let Some(name) = removed {
-                let _ = rustix::fs::unlinkat(folder, &*name, AtFlags::empty());
+                remove(folder, name);
             }
         }
+        match free {
+            Some((file, _, name)) => Some((file, OfferedPart::Own(name.to_vec()))),
+            None => busy.map(|file| (file, OfferedPart::Copied)),
+        }
     }
-    match free {
-        Some((file, _, name)) => Some((file, OfferedPart::Own(name))),
-        None => busy.map(|file| (file, OfferedPart::Copied)),
-    }
+}
+
+/// Removes a partial file. Where that fails nothing more can be done; a later transfer tries again.
+fn remove(folder: &OwnedFd, partial: &[u8]) {
+    let _ = rustix::fs::unlinkat(folder, partial, AtFlags::empty());
 }
 
 /// A partial file that was opened.
