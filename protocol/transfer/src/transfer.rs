@@ -53,6 +53,11 @@ impl Cancel {
         }
     }
 
+    /// Returns whether the transfer is to end.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
     /// Returns an error once the transfer is to end.
     pub(crate) fn check(&self) -> Result<(), TransferError> {
         if self.0.load(Ordering::Relaxed) { Err(TransferError::Cancelled) } else { Ok(()) }

@@ -136,7 +136,10 @@ impl<W: Write> Receiver<'_, W> {
             .with_if(!found.time.equals(announced.time), FileNotes::TIME);
         let is_same = found.size == announced.size
             && match &announced.digest {
-                Some(digest) => partial::digest_of(&open, name, &found)? == Some(*digest),
+                Some(digest) => {
+                    let there = partial::digest_of(&open, name, &found, &self.cancel)?;
+                    there == Some(*digest)
+                }
                 None => found.time.is_same(announced.time),
             };
         if !is_same {
