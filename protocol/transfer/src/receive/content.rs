@@ -1,6 +1,6 @@
 //! The content of one file as it comes. Only one comes at a time, and never more of it than was announced.
 
-use std::{io::Write, os::fd::OwnedFd, rc::Rc};
+use std::{fs::File, io::Write, os::fd::OwnedFd, rc::Rc};
 
 use super::{
     Offer, OfferedPart, Outcome, Pending, Receiver,
@@ -260,16 +260,16 @@ impl<W: Write> Receiver<'_, W> {
         if writing.ends_in_hole {
             target::truncate(file, opening.size)?;
         }
+        if self.options.sync {
+            // This takes long. A part that is left meanwhile is known by its owner and mode, and nobody else reads it.
+            sync(file)?;
+        }
         let open = self.folders.open(folder)?;
         if let Some(found) = &pending.found
             && !matches!(target, Target::InPlace(_))
         {
             target::keep_owner(file, found)?;
             target::keep_attributes(file, &open, &pending.name, found)?;
-        }
-        if self.options.sync {
-            // This takes long. A part that is left meanwhile is known by its mode.
-            file.sync_all().map_err(|error| Failure::of_io(&error, "sync it"))?;
         }
         let mode =
             mode_of_file(opening.mode, pending.found.as_ref(), self.options.preserve, self.umask);
@@ -278,7 +278,7 @@ impl<W: Write> Receiver<'_, W> {
             target::set_times(file, &opening.time.timestamps())?;
         }
         if self.options.sync {
-            file.sync_all().map_err(|error| Failure::of_io(&error, "sync it"))?;
+            sync(file)?;
         }
         self.maker.put(&open, target, &pending.name, pending.found.is_none())?;
         let is_linked = pending.has_more_names || !pending.links.is_empty();
@@ -367,6 +367,13 @@ impl<W: Write> Receiver<'_, W> {
     }
 }
 
+/// Has a file on its disk.
+fn sync(file: &File) -> Result<(), Failure> {
+    #[cfg(test)]
+    tests::note(file);
+    file.sync_all().map_err(|error| Failure::of_io(&error, "sync it"))
+}
+
 /// Checks that there is room for a file.
 ///
 /// # Errors
@@ -386,3 +393,6 @@ fn check_room(folder: &OwnedFd, opening: &Opening) -> Result<(), Failure> {
     let text = format!("it needs {wanted} bytes, and {free} are free");
     Err(Failure::new(FailureKind::NoSpace, text))
 }
+
+#[cfg(test)]
+mod tests;
