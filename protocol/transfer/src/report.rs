@@ -74,6 +74,9 @@ impl FileNotes {
     /// A part of it was there from an earlier try.
     pub const RESUMED: Self = Self(64);
 
+    /// The bits of all notes.
+    const KNOWN: u16 = 127;
+
     /// Returns both.
     #[must_use]
     pub fn with(self, other: Self) -> Self {
@@ -96,8 +99,9 @@ impl FileNotes {
         self.0
     }
 
-    pub(crate) fn from_bits(bits: u16) -> Self {
-        Self(bits)
+    /// Returns the notes of these bits, or nothing if one of them is no note.
+    pub(crate) fn from_bits(bits: u16) -> Option<Self> {
+        (bits & !Self::KNOWN == 0).then_some(Self(bits))
     }
 }
 

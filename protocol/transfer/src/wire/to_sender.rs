@@ -58,7 +58,12 @@ fn put_one<T: PartialEq>(body: &mut Body, all: &[T], one: &T) {
 
 /// Reads one of a list.
 fn get_one<T: Copy>(fields: &mut Fields<'_>, all: &[T]) -> Result<T, Malformed> {
-    let place = usize::from(fields.u8()?).checked_sub(1);
+    one_of(fields.u8()?, all)
+}
+
+/// Returns the one of a list that has this number, the first of which is 1.
+fn one_of<T: Copy>(number: u8, all: &[T]) -> Result<T, Malformed> {
+    let place = usize::from(number).checked_sub(1);
     place.and_then(|place| all.get(place)).copied().ok_or(Malformed("a number names nothing here"))
 }
 
@@ -140,6 +145,7 @@ impl ToSender {
             34 => {
                 let (index, action) = (fields.u64()?, get_one(&mut fields, &FileAction::ALL)?);
                 let notes = FileNotes::from_bits(fields.u16()?);
+                let notes = notes.ok_or(Malformed("a note has unknown bits"))?;
                 Self::Outcome { index, action, notes, failure: get_failure(&mut fields, action)? }
             }
             35 => {
@@ -158,7 +164,7 @@ impl ToSender {
                 let digest = fields.digest()?;
                 let withheld = match fields.u8()? {
                     0 => None,
-                    number => Withheld::ALL.get(usize::from(number) - 1).copied(),
+                    number => Some(one_of(number, &Withheld::ALL)?),
                 };
                 Self::Done { counts, digest, withheld }
             }
@@ -167,5 +173,44 @@ impl ToSender {
         };
         fields.end()?;
         Ok(message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_reason_why_nothing_was_deleted_is_read_and_no_other() {
+        let done = |why: u8| ToSender::decode(37, &[&[0; 72 + 32][..], &[why]].concat());
+        let mut known = vec![None];
+        known.extend(Withheld::ALL.map(Some));
+        for (number, why) in (0..).zip(&known) {
+            let said = done(number).unwrap();
+            assert!(
+                matches!(&said, ToSender::Done { withheld, .. } if withheld == why),
+                "{said:?}"
+            );
+        }
+        for number in [4, 5, 255] {
+            assert_eq!(done(number), Err(Malformed("a number names nothing here")), "{number}");
+        }
+    }
+
+    #[test]
+    fn an_action_and_a_note_that_are_not_known_are_no_message() {
+        let outcome = |action: u8, notes: u16| {
+            ToSender::decode(34, &[&[0; 8][..], &[action], &notes.to_be_bytes(), &[0]].concat())
+        };
+        for (action, notes, is_known) in [
+            (1, 0, true),
+            (7, 0x7f, true),
+            (0, 0, false),
+            (9, 0, false),
+            (1, 0x80, false),
+            (1, 0x8001, false),
+        ] {
+            assert_eq!(outcome(action, notes).is_ok(), is_known, "{action} {notes:x}");
+        }
     }
 }
