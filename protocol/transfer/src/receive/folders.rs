@@ -144,11 +144,11 @@ impl<W: Write> Receiver<'_, W> {
                     self.judge_entry(above, name, None)?;
                     return Ok(new_top(above, name, State::Missing));
                 }
-                let made = rustix::fs::mkdirat(&open, name, Mode::RWXU);
+                let made = rustix::fs::mkdirat(&open, name, Mode::from_raw_mode(UNFINISHED));
                 made.map_err(|error| Failure::of(error, "make the folder"))?;
                 let entered = self.folders.enter(folder, name)?;
                 let descriptor = self.folders.open(&entered)?;
-                let facts = check_made(&descriptor, self.account)?;
+                let facts = check_made(&open, &descriptor, self.account)?;
                 if let Err(failure) = self.tally.may_enter(name, descriptor.as_fd()) {
                     // It is empty, and nobody asked for it.
                     let _ = rustix::fs::unlinkat(&open, name, AtFlags::REMOVEDIR);
@@ -244,7 +244,7 @@ impl<W: Write> Receiver<'_, W> {
         }
         let descriptor = self.folders.open(&entered)?;
         if found.is_none() {
-            check_made(&descriptor, self.account)?;
+            check_made(&open, &descriptor, self.account)?;
         }
         if let Err(failure) = self.tally.may_enter(&above.path(name), descriptor.as_fd()) {
             if found.is_none() {
@@ -311,23 +311,30 @@ fn new_top(above: &Rc<Place>, name: &[u8], state: State) -> Rc<Place> {
     Rc::new(place)
 }
 
-/// Checks that a folder is the one that was just made, as far as its owner tells: whoever owns the folder above can
-/// put one of theirs in its place before it is entered, and would have what goes into it.
+/// Checks that a folder is the one that was just made in another, as far as its mount, owner and mode tell: whoever owns
+/// the folder above can put another in its place before it is entered, and would have what goes into it, or lets others
+/// read it.
 ///
 /// # Errors
 /// `changed`.
-fn check_made(folder: &OwnedFd, account: u32) -> Result<FileFacts, Failure> {
-    let facts = FileFacts::of(folder).map_err(|error| Failure::of(error, "look at the folder"))?;
-    if facts.owner.0 == account || !keeps_owners(folder) {
+fn check_made(above: &OwnedFd, folder: &OwnedFd, account: u32) -> Result<FileFacts, Failure> {
+    let facts =
+        |folder| FileFacts::of(folder).map_err(|error| Failure::of(error, "look at the folder"));
+    let (above_facts, facts) = (facts(above)?, facts(folder)?);
+    // A default access list may take bits of the owner away; nothing gives any to others.
+    let is_unfinished = facts.mode & 0o1077 == UNFINISHED & 0o1077;
+    let is_new = facts.owner.0 == account && is_unfinished;
+    if facts.is_on_mount_of(&above_facts) && (is_new || !keeps_owners(above)) {
         return Ok(facts);
     }
-    Err(Failure::new(FailureKind::Changed, "somebody else's folder took the place of the new one"))
+    Err(Failure::new(FailureKind::Changed, "another folder took the place of the new one"))
 }
 
-/// Returns whether what this account makes in a folder is its own there, which not all file systems know.
+/// Returns whether what this account makes in a folder is its own there, with the mode that it says, which not all file
+/// systems know.
 fn keeps_owners(folder: &OwnedFd) -> bool {
-    // vfat, exfat, ntfs3, FUSE, cifs, smb2, 9p, NFS.
-    const OTHERS: [u64; 8] = [
+    // vfat, exfat, ntfs3, FUSE, cifs, smb2, 9p, NFS, vboxsf.
+    const OTHERS: [u64; 9] = [
         0x4d44,
         0x2011_bab0,
         0x7366_746e,
@@ -336,8 +343,43 @@ fn keeps_owners(folder: &OwnedFd) -> bool {
         0xfe53_4d42,
         0x0102_1997,
         0x6969,
+        0x786f_4256,
     ];
     let known = rustix::fs::fstatfs(folder).ok();
     let magic = known.and_then(|system| u64::try_from(system.f_type).ok());
     magic.is_none_or(|magic| !OTHERS.contains(&(magic & 0xffff_ffff)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
+
+    use super::*;
+
+    #[test]
+    fn a_folder_that_was_just_made_is_known_by_its_mount_owner_and_mode() {
+        let place = tempfile::tempdir().expect("a folder");
+        let open = |path: &Path| OwnedFd::from(fs::File::open(path).expect("opened"));
+        let (above, made) = (open(place.path()), place.path().join("made"));
+        let account = rustix::process::geteuid().as_raw();
+        rustix::fs::mkdirat(&above, "made", Mode::from_raw_mode(UNFINISHED)).expect("made");
+        let check = |above: &OwnedFd, folder: &Path, account| {
+            check_made(above, &open(folder), account).map(drop).map_err(|failure| failure.kind)
+        };
+        assert_eq!(check(&above, &made, account), Ok(()));
+        assert_eq!(check(&above, &made, account + 1), Err(FailureKind::Changed));
+        for (mode, expected) in [
+            (0o755, Err(FailureKind::Changed)),
+            (0o1755, Err(FailureKind::Changed)),
+            (0o1710, Err(FailureKind::Changed)),
+            (0o700, Err(FailureKind::Changed)),
+            // It inherits this bit.
+            (0o3700, Ok(())),
+        ] {
+            fs::set_permissions(&made, fs::Permissions::from_mode(mode)).expect("its mode");
+            assert_eq!(check(&above, &made, account), expected, "{mode:o}");
+        }
+        let elsewhere = open(Path::new("/proc"));
+        assert_eq!(check(&elsewhere, &made, account), Err(FailureKind::Changed));
+    }
 }
