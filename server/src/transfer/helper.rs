@@ -103,7 +103,7 @@ fn live() -> Result<bool> {
             // The server is asked for each file of which anything is told. A source is sent as what a
             // link leads to: one that is a link would lead whoever uses that file elsewhere.
             let transfer = transfer.offering_in_place().refusing_links();
-            let is_home = |root: &Root| matches!(root, Root::Place { kind: PlaceKind::Home, .. });
+            let is_home = |root: &Root| matches!(root, Root::Place { is_home: true, .. });
             let transfer = match roots.iter().any(is_home) {
                 true => transfer.refusing_deletion(),
                 false => transfer,
@@ -145,12 +145,12 @@ fn failure(RootFailure { kind, message }: RootFailure) -> Failure {
 }
 
 fn destination(roots: Vec<Root>, folders: &[Arc<OwnedFd>]) -> Result<Destination> {
-    let Some(Root::Place { folder, kind }) = roots.into_iter().next() else {
+    let Some(Root::Place { folder, kind, .. }) = roots.into_iter().next() else {
         bail!("there is no place to receive into");
     };
     let kind = match kind {
         PlaceKind::Inside => DestinationKind::Inside,
-        PlaceKind::Itself | PlaceKind::Home => DestinationKind::Itself,
+        PlaceKind::Itself => DestinationKind::Itself,
         PlaceKind::Named(name) => DestinationKind::Named(name),
         PlaceKind::NewFolder(name) => DestinationKind::NewFolder(name),
     };

@@ -85,7 +85,8 @@ mod tests {
         };
         let why = RootFailure { kind: "no_such_file".to_owned(), message: "no".to_owned() };
         let lost = Root::Lost { path: b"a/b".to_vec(), why };
-        let place = Root::Place { folder: 0, kind: PlaceKind::Named(b"n".to_vec()) };
+        let kind = PlaceKind::Named(b"n".to_vec());
+        let place = Root::Place { folder: 0, kind, is_home: true };
         for order in [
             TransferOrder::Send { roots: vec![source.clone(), lost], folders: 1 },
             TransferOrder::Receive { roots: vec![place], folders: 1 },
