@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use crate::there;
 use crate::tree::set;
 
-fn client(world: &World, words: &[&str]) -> ClientCommand {
+pub(crate) fn client(world: &World, words: &[&str]) -> ClientCommand {
     world.client().without_target().options(words).env("TERM", "dumb")
 }
 
@@ -47,7 +47,7 @@ fn a_folder_is_listed_by_name_at_length_and_as_events() {
 }
 
 /// A program that edits by this line, in which `$1` is the file.
-fn editor(world: &World, line: &str) -> String {
+pub(crate) fn editor(world: &World, line: &str) -> String {
     let path = world.scratch("editor");
     fs::write(&path, format!("#!/bin/sh\n{line}\n")).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
