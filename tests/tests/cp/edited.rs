@@ -5,12 +5,17 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use rcmd_tests::proc::Process;
+use rcmd_tests::proxy::Proxy;
 use rcmd_tests::wait::{DEADLINE, exit_within};
 use rcmd_tests::{World, binaries, eventually};
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::listing::{client, editor};
 use crate::there;
+
+/// Settings under which a client that fell silent would have lost its transfer after 1.6 s.
+const STRICT: &str = "keepalive = \"200ms\"\ngrace = \"1s\"";
 
 fn entries(folder: &Path) -> Vec<PathBuf> {
     fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
@@ -185,4 +190,30 @@ fn an_interrupt_is_the_editors() {
     assert_eq!(editing.end(), Some(0));
     assert_eq!(fs::read(world.scratch("f")).unwrap(), b"one\nwork\n");
     assert!(entries(&editing.temporary).is_empty());
+}
+
+#[test]
+fn a_transfer_of_an_edited_file_outlives_a_stop() {
+    let world = World::builder().config(STRICT).start();
+    let temporary = world.scratch("temporary");
+    fs::create_dir(&temporary).unwrap();
+    fs::write(world.scratch("f"), vec![b'x'; 8 << 20]).unwrap();
+    let proxy = Proxy::to(world.address());
+    proxy.throttle(Some(1_000_000));
+    let place = format!("{}:{}", proxy.target(), world.scratch("f").display());
+    let editing = client(&world, &["edit", &place])
+        .env("VISUAL", editor(&world, "echo two >> \"$1\""))
+        .env("TMPDIR", &temporary)
+        .spawn();
+    let is_coming = || entries(&temporary).iter().any(|folder| !entries(folder).is_empty());
+    eventually("it is being fetched", is_coming);
+    editing.signal(Signal::TSTP);
+    let state = || Process::find(editing.pid()).map(|process| process.state);
+    eventually("it is stopped", || state() == Some('T'));
+    // What would have cost a silent client its transfer.
+    world.exec(["sleep", "3"]).run().assert_code(0);
+    proxy.throttle(None);
+    editing.signal(Signal::CONT);
+    editing.wait().assert_code(0).assert_says("sent back");
+    assert!(fs::read(world.scratch("f")).unwrap().ends_with(b"xtwo\n"));
 }
