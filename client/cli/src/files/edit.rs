@@ -31,10 +31,9 @@ mod moving;
 /// A failure when nothing was asked of the host, or this machine fails.
 pub(crate) fn edit(edit: &Edit) -> Result<u8, WireError> {
     let reach = &edit.reach;
-    let config = Config::from_dir(reach.layout.dir())?;
-    let config = config.connect_timeout(reach.connect_timeout).compress(reach.compress);
     let runtime = session::runtime()?;
-    let (config, _) = runtime.block_on(config.unexpired())?;
+    let config = session::config(&reach.layout, reach.connect_timeout, reach.compress, None);
+    let config = runtime.block_on(config)?;
     let editing = Editing { edit, config, runtime, scratch: Scratch::default() };
     let status = editing.carry_out();
     editing.scratch.remove();
@@ -99,6 +98,7 @@ impl Editing<'_> {
             (None, Ended::Signal(signal)) => {
                 error(&format!("the editor was ended by {signal}; nothing was sent"));
                 // Where that was a shell, the editor may run on, and save yet.
+                self.keep(&folder, &path, "was not sent");
                 return Ok(signal.exit_status());
             }
             (None, Ended::Status(0)) => {}
@@ -111,7 +111,6 @@ impl Editing<'_> {
                     _ => self.leave(&folder, &left),
                 }
                 return Ok(status);
-                self.keep(&folder, &path, "was not sent");
             }
         }
         match &left.file {
@@ -218,6 +217,7 @@ impl Editing<'_> {
         text::say(&text::failure(None, &failure.hint(hint)));
         FAILED
     }
+
     /// Leaves the folder, and says where it is, if the editor left anything else in it than the file as it came.
     fn leave(&self, folder: &Path, left: &Left) {
         if left.has_more || matches!(left.file, Found::Odd(_)) {
@@ -228,13 +228,13 @@ impl Editing<'_> {
         }
     }
 
-
     fn notice(&self, what: &str) {
         if self.edit.reach.verbosity > Verbosity::Quiet {
             text::say(&text::line(Tone::Notice, &format!("{}: {what}", self.edit.written)));
         }
     }
 }
+
 /// What the editor left.
 struct Left {
     file: Found,
@@ -272,7 +272,6 @@ impl Left {
 fn error(what: &str) {
     text::say(&text::line(Tone::Error, what));
 }
-
 
 fn hint(what: &str) {
     text::say(&text::line(Tone::Notice, &format!("hint: {what}")));
