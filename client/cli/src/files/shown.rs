@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use rcmd_transfer::{Failure, FailureKind, FileAction, FileEvent, FileKind, FileNotes};
+use rcmd_transfer::{
+    EventOrigin, Failure, FailureKind, FileAction, FileEvent, FileKind, FileNotes,
+};
 use tokio::sync::oneshot;
 
 use super::verdict::HostEnd;
@@ -33,6 +35,7 @@ pub(super) struct ShownFile {
     pub(super) action: FileAction,
     pub(super) bytes: u64,
     pub(super) digest: Option<[u8; 32]>,
+    pub(super) origin: EventOrigin,
     pub(super) notes: FileNotes,
     pub(super) failure: Option<Failure>,
 }
@@ -48,6 +51,7 @@ impl ShownFile {
             action: event.action,
             bytes: event.bytes,
             digest: event.digest,
+            origin: event.origin,
             notes: event.notes,
             failure: event.failure.cloned(),
         }
@@ -67,6 +71,7 @@ impl ShownFile {
             action: FileAction::Failed,
             bytes: 0,
             digest: None,
+            origin: EventOrigin::Source,
             notes: FileNotes::default(),
             failure: Some(failure),
         }

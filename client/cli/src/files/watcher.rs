@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rcmd_transfer::{FileAction, FileEvent, FileNotes, Observer, Progress};
+use rcmd_transfer::{EventOrigin, FileAction, FileEvent, FileNotes, Observer, Progress};
 use tokio::sync::mpsc;
 
 use super::asked::Asked;
@@ -15,7 +15,7 @@ pub(super) struct Watcher {
     pub(super) feed: mpsc::Sender<Shown>,
     pub(super) tally: Arc<HostTally>,
     pub(super) asked: Asked,
-    /// What the path of something that was deleted there begins with, in the paths of the source.
+    /// What the path of something that the destination alone has begins with, in the paths of the source.
     pub(super) prefix: Option<Vec<u8>>,
     /// True if each file is shown, and not only what people must know.
     pub(super) shows_all: bool,
@@ -33,7 +33,9 @@ impl Observer for Watcher {
             || event.notes.contains(FileNotes::SET_ID_DROPPED);
         if self.shows_all || is_odd {
             let mut file = Box::new(ShownFile::of(event));
-            if let Some(prefix) = self.prefix.as_ref().filter(|_| is_deleted) {
+            // The destination itself has no name in it.
+            let is_below = event.origin == EventOrigin::Destination && !event.path.is_empty();
+            if let Some(prefix) = self.prefix.as_ref().filter(|_| is_below) {
                 file.path = [prefix, &b"/"[..], &file.path].concat();
             }
             // Where nobody shows anything any more, the end of it is known elsewhere.

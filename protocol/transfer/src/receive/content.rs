@@ -12,7 +12,7 @@ use super::{
 use crate::{
     digest::{add_content, add_zeros},
     facts::{FileFacts, FileId, SET_ID, Time},
-    failure::{Failure, FailureKind, TransferError},
+    failure::{EventOrigin, Failure, FailureKind, TransferError},
     limits,
     report::{FileAction, FileKind, FileNotes},
 };
@@ -77,7 +77,9 @@ impl<W: Write> Receiver<'_, W> {
                     let writing = Writing { pending, target, digest, ends_in_hole: false };
                     current.writing = Some(writing);
                 }
-                Err(failure) => self.fail(index, pending, failure)?,
+                Err(failure) => {
+                    self.fail(index, pending, failure, EventOrigin::Announced)?;
+                }
             }
         }
         self.current = Some(current);
@@ -218,6 +220,7 @@ impl<W: Write> Receiver<'_, W> {
                 let is_new = found.is_none() && !notes.contains(FileNotes::CONTENT);
                 let action = if is_new { FileAction::Created } else { FileAction::Replaced };
                 let outcome = Outcome {
+                    origin: EventOrigin::Announced,
                     action,
                     notes: notes.with_if(grew, FileNotes::GREW),
                     bytes: opening.size,
@@ -238,7 +241,7 @@ impl<W: Write> Receiver<'_, W> {
             }
             Err(failure) => {
                 self.remove(&writing);
-                self.fail(current.index, writing.pending, failure)
+                self.fail(current.index, writing.pending, failure, EventOrigin::Announced)
             }
         }
     }
@@ -312,7 +315,7 @@ impl<W: Write> Receiver<'_, W> {
                 self.pending.insert(index, pending);
                 Ok(())
             }
-            Some(pending) => self.fail(index, pending, failure),
+            Some(pending) => self.fail(index, pending, failure, EventOrigin::Source),
             None => Ok(()),
         }
     }
@@ -326,7 +329,7 @@ impl<W: Write> Receiver<'_, W> {
         match writing {
             Some(writing) => {
                 self.remove(&writing);
-                self.fail(index, writing.pending, failure)
+                self.fail(index, writing.pending, failure, EventOrigin::Announced)
             }
             None => Ok(()),
         }
@@ -353,6 +356,7 @@ impl<W: Write> Receiver<'_, W> {
         index: u64,
         pending: Pending,
         failure: Failure,
+        origin: EventOrigin,
     ) -> Result<(), TransferError> {
         let Pending { place, name, links, has_more_names, offer, .. } = pending;
         if offer.is_some() {
@@ -362,7 +366,8 @@ impl<W: Write> Receiver<'_, W> {
         if has_more_names {
             self.linked.insert(index, Linked::Failed(kind));
         }
-        self.settle(index, &place.path(&name), FileKind::File, Outcome::failed(failure))?;
+        let outcome = Outcome { origin, ..Outcome::failed(failure) };
+        self.settle(index, &place.path(&name), FileKind::File, outcome)?;
         self.make_waiting(links, Err(kind))?;
         self.release(&place)
     }

@@ -54,7 +54,7 @@ impl Errands {
     }
 
     /// Returns what the path of an entry of the destination begins with in the paths of the source. A host tells of what
-    /// was deleted by its path in the destination.
+    /// it alone has by its path in the destination.
     pub(super) fn prefix(&self) -> Option<Vec<u8>> {
         match (&self.run.work, &self.sources.found[..]) {
             (CopyWork::Push { landing, .. }, [source]) if landing.is_itself => {
