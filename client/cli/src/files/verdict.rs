@@ -117,7 +117,7 @@ fn judge(
             (status, Some(summary), failure)
         }
         (Outcome::Exited, Some(Err(TransferError::Peer(failure)))) => {
-            (FAILED, None, Some(explained(wire(&failure), said)))
+            (FAILED, None, Some(explained(of_the_host(&failure), said)))
         }
         (Outcome::Exited, transfer) => {
             let (summary, failure) = match transfer {
@@ -182,9 +182,19 @@ pub(super) fn is_of_a_file(failure: &WireError) -> bool {
     )
 }
 
-/// Returns the failure of a whole transfer as an error of a command.
+/// Returns the failure of a whole transfer on this machine as an error of a command.
 pub(super) fn wire(failure: &Failure) -> WireError {
-    let kind = match failure.kind {
+    WireError::new(kind_of(failure.kind, ErrorKind::LocalIo), failure.message.clone())
+}
+
+/// Returns the failure for which the host gave a whole transfer up as an error of a command.
+fn of_the_host(failure: &Failure) -> WireError {
+    WireError::new(kind_of(failure.kind, ErrorKind::Resources), failure.message.clone())
+}
+
+/// Returns the kind of a failure in errors of commands. `other` is for what the system there or here said else.
+fn kind_of(kind: FailureKind, other: ErrorKind) -> ErrorKind {
+    match kind {
         FailureKind::NoSuchFile => ErrorKind::NoSuchFile,
         FailureKind::Permission => ErrorKind::Permission,
         FailureKind::Exists | FailureKind::Special => ErrorKind::Exists,
@@ -194,9 +204,8 @@ pub(super) fn wire(failure: &Failure) -> WireError {
         FailureKind::TooBig => ErrorKind::TooBig,
         FailureKind::Denied => ErrorKind::Denied,
         FailureKind::Corrupt => ErrorKind::Corrupt,
-        _ => ErrorKind::LocalIo,
-    };
-    WireError::new(kind, failure.message.clone())
+        _ => other,
+    }
 }
 
 fn broken(error: &TransferError) -> WireError {
@@ -215,6 +224,8 @@ pub(super) fn explained(failure: WireError, said: &str) -> WireError {
         return failure;
     }
     let lines = said.lines().map(|line| line.strip_prefix("rcmd: ").unwrap_or(line));
+        // The host ended before this end could.
+        TransferError::Cancelled => ErrorKind::Lost,
     let lines = lines.filter(|line| !failure.message.contains(line)).collect::<Vec<_>>().join("; ");
     if lines.is_empty() {
         return failure;
@@ -302,6 +313,21 @@ mod tests {
         assert_eq!(end.failure.as_ref().unwrap().hint.as_deref(), Some(AGAIN));
         assert_eq!(end.report.error.as_ref().unwrap().hint.as_deref(), Some(AGAIN));
         end.interrupt();
+    #[test]
+    fn an_error_of_the_hosts_system_is_none_of_this_machine() {
+        let kind = |error, code| {
+            let end = EngineEnd { transfer: Err(error), output: None };
+            HostEnd::of(report(Outcome::Exited, Some(code), None), Some(end), "")
+                .failure
+                .unwrap()
+                .kind
+        };
+        let io = || failure(FailureKind::Io);
+        assert_eq!(kind(TransferError::Peer(io()), 2), ErrorKind::Resources);
+        assert_eq!(kind(TransferError::Local(io()), 2), ErrorKind::LocalIo);
+        assert_eq!(kind(TransferError::Cancelled, 2), ErrorKind::Lost);
+    }
+
         assert!(end.failure.unwrap().message.contains("was interrupted"));
     }
 
