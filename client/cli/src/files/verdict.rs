@@ -79,6 +79,18 @@ impl HostEnd {
         Self { report, summary, failure, is_here, status }
     }
 
+    /// Says with which option it is run again if it may have made its destination: the next copy would go into that.
+    pub(super) fn add_landing(&mut self) {
+        if let Some(failure) = &mut self.failure
+            && let Some(hint) = &mut failure.hint
+            && hint.contains("Run it again")
+        {
+            hint.push_str(
+                " If DST was not there before, add -T: it is now, and the copy would go into it.",
+            );
+        }
+    }
+
     /// Says that the user ended it, whatever both ends made of that.
     pub(super) fn interrupt(&mut self) {
         if self.status != 0 && self.summary.is_none() {
@@ -212,6 +224,8 @@ fn broken(error: &TransferError) -> WireError {
     let kind = match error {
         TransferError::Lost(_) => ErrorKind::Lost,
         TransferError::Differs(_) => ErrorKind::Corrupt,
+        // The host ended before this end could.
+        TransferError::Cancelled => ErrorKind::Lost,
         _ => ErrorKind::Protocol,
     };
     WireError::new(kind, error.to_string()).hint(AGAIN)
@@ -224,8 +238,6 @@ pub(super) fn explained(failure: WireError, said: &str) -> WireError {
         return failure;
     }
     let lines = said.lines().map(|line| line.strip_prefix("rcmd: ").unwrap_or(line));
-        // The host ended before this end could.
-        TransferError::Cancelled => ErrorKind::Lost,
     let lines = lines.filter(|line| !failure.message.contains(line)).collect::<Vec<_>>().join("; ");
     if lines.is_empty() {
         return failure;
@@ -302,18 +314,6 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_run_again_and_not_looked_for() {
-        let lost_report = || {
-            let mut report = report(Outcome::Unknown, None, Some(ErrorKind::Lost));
-            report.error = report.error.map(|error| error.hint("Look on the host."));
-            report
-        };
-        let end = EngineEnd { transfer: Err(lost()), output: None };
-        let mut end = HostEnd::of(lost_report(), Some(end), "");
-        assert_eq!(end.failure.as_ref().unwrap().hint.as_deref(), Some(AGAIN));
-        assert_eq!(end.report.error.as_ref().unwrap().hint.as_deref(), Some(AGAIN));
-        end.interrupt();
-    #[test]
     fn an_error_of_the_hosts_system_is_none_of_this_machine() {
         let kind = |error, code| {
             let end = EngineEnd { transfer: Err(error), output: None };
@@ -328,7 +328,21 @@ mod tests {
         assert_eq!(kind(TransferError::Cancelled, 2), ErrorKind::Lost);
     }
 
-        assert!(end.failure.unwrap().message.contains("was interrupted"));
+    #[test]
+    fn what_is_not_known_is_run_again_and_not_looked_for() {
+        let lost_report = || {
+            let mut report = report(Outcome::Unknown, None, Some(ErrorKind::Lost));
+            report.error = report.error.map(|error| error.hint("Look on the host."));
+            report
+        };
+        let end = EngineEnd { transfer: Err(lost()), output: None };
+        let mut end = HostEnd::of(lost_report(), Some(end), "");
+        assert_eq!(end.failure.as_ref().unwrap().hint.as_deref(), Some(AGAIN));
+        assert_eq!(end.report.error.as_ref().unwrap().hint.as_deref(), Some(AGAIN));
+        end.interrupt();
+        assert!(end.failure.as_ref().unwrap().message.contains("was interrupted"));
+        end.add_landing();
+        assert!(end.failure.unwrap().hint.unwrap().contains("to go on. If DST was not there"));
     }
 
     #[test]
