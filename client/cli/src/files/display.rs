@@ -165,6 +165,12 @@ impl Worker {
             Shown::Account(account) => self.account(account),
             Shown::Tick => self.tick(),
             Shown::Over => {}
+            Shown::Content(done) => {
+                self.flush();
+                self.erase();
+                self.has_live = false;
+                drop(done);
+            }
             Shown::Suspended(done) => {
                 self.flush();
                 self.erase();

@@ -76,7 +76,12 @@ fn run(
                 let destination = open.destination.clone();
                 let transfer = transfer.receive(reader, writer, destination, &mut watcher);
                 let output = match &transfer {
-                    Ok(_) => open.finish().err(),
+                    Ok(_) => {
+                        if open.is_stream() {
+                            watcher.make_room();
+                        }
+                        open.finish().err()
+                    }
                     Err(_) => None,
                 };
                 EngineEnd { transfer, output }

@@ -23,6 +23,9 @@ pub(super) enum Shown {
     Over,
     /// Time has passed.
     Tick,
+    /// What is written to standard output from now on is a content, beside which there is no live line; the sender is
+    /// dropped when that is gone.
+    Content(oneshot::Sender<()>),
     /// This process is about to be stopped; the sender is dropped when the live line is gone.
     Suspended(oneshot::Sender<()>),
 }
@@ -32,10 +35,10 @@ pub(super) enum Shown {
 pub(super) struct ShownFile {
     pub(super) path: Vec<u8>,
     pub(super) kind: FileKind,
+    pub(super) origin: EventOrigin,
     pub(super) action: FileAction,
     pub(super) bytes: u64,
     pub(super) digest: Option<[u8; 32]>,
-    pub(super) origin: EventOrigin,
     pub(super) notes: FileNotes,
     pub(super) failure: Option<Failure>,
 }
@@ -48,10 +51,10 @@ impl ShownFile {
         Self {
             path: path.to_vec(),
             kind: event.kind,
+            origin: event.origin,
             action: event.action,
             bytes: event.bytes,
             digest: event.digest,
-            origin: event.origin,
             notes: event.notes,
             failure: event.failure.cloned(),
         }
@@ -68,10 +71,10 @@ impl ShownFile {
         Self {
             path,
             kind: FileKind::Other,
+            origin: EventOrigin::Source,
             action: FileAction::Failed,
             bytes: 0,
             digest: None,
-            origin: EventOrigin::Source,
             notes: FileNotes::default(),
             failure: Some(failure),
         }

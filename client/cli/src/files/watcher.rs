@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rcmd_transfer::{EventOrigin, FileAction, FileEvent, FileNotes, Observer, Progress};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::asked::Asked;
 use super::shown::{Shown, ShownFile};
@@ -19,6 +19,17 @@ pub(super) struct Watcher {
     pub(super) prefix: Option<Vec<u8>>,
     /// True if each file is shown, and not only what people must know.
     pub(super) shows_all: bool,
+}
+
+impl Watcher {
+    /// Has the live line go away, since a content is written to standard output next. Waits until it is gone.
+    pub(super) fn make_room(&self) {
+        let (done, gone) = oneshot::channel();
+        if self.feed.blocking_send(Shown::Content(done)).is_ok() {
+            // It is dropped, also where nobody shows anything any more.
+            let _ = gone.blocking_recv();
+        }
+    }
 }
 
 impl Observer for Watcher {
