@@ -149,6 +149,19 @@ fn a_terminal_has_a_live_line_and_one_with_totals_at_the_end() {
 }
 
 #[test]
+fn a_deletion_that_is_withheld_counts_as_no_failed_file() {
+    let world = World::start();
+    site(&world);
+    fs::write(world.scratch("there/old"), "old").unwrap();
+    let to = there(&world, world.scratch("there"));
+    let words = ["-r", "-v", "--delete", "--max-delete", "0", "site/", &to];
+    let done = cp(&world, words).run();
+    done.assert_code(1).assert_says("nothing was deleted: 1 entry would be");
+    done.assert_says("2 files sent (");
+    assert!(!done.stderr_text().contains("failed"), "{}", done.story());
+}
+
+#[test]
 fn a_content_that_is_shown_at_a_terminal_is_whole() {
     let world = World::start();
     // Without a newline at its end.
