@@ -109,6 +109,14 @@ class Said(ProgramCase):
         self.says(lines({**end, "status": 125, "totals": {"withheld": "empty_source"}}), 125)
         self.assertIn("the source has no file", str(self.fails(rcmd.NotStarted)))
 
+    def test_what_a_host_chose_commands_no_terminal(self) -> None:
+        failed = {**FILE, "path": "a\x1b[2Jb", "action": "failed", "error": {"kind": "io", "message": "no\x07"}}
+        self.says(lines(failed, {**END, "status": 1, "totals": {**TOTALS, "failed": 1}}), 1)
+        error = self.fails(rcmd.TransferFailed)
+        self.assertIn("a\\x1b[2Jb: no\\x07", str(error))
+        assert error.transfer is not None
+        self.assertEqual(error.transfer.failures[0].path, "a\x1b[2Jb")
+
     def test_a_call_that_the_client_refuses_is_usage_with_its_words(self) -> None:
         self.says("", 125, "rcmd: --delete needs SRC/\nrcmd: hint: Write SRC/.\n")
         error = self.fails(rcmd.NotStarted)

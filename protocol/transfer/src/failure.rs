@@ -1,4 +1,4 @@
-//! Why a file failed, and why a transfer did.
+//! Why and at which end a file failed, and why a transfer did.
 
 use std::{fmt, io};
 
@@ -125,6 +125,17 @@ impl Failure {
             None => Self::new(FailureKind::Io, format!("cannot {action}: {error}")),
         }
     }
+}
+
+/// Where what an event is about came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EventOrigin {
+    /// At the source, which did not send it.
+    Source,
+    /// At the destination, for which the source had announced it.
+    Announced,
+    /// At the destination, which alone has it. Its path is that in the destination.
+    Destination,
 }
 
 /// Why a transfer ended before its end was agreed on.

@@ -71,7 +71,7 @@ mod wire;
 
 pub use confine::{Confinement, Reach, confine};
 pub use destination::{Destination, DestinationKind};
-pub use failure::{Failure, FailureKind, TransferError};
+pub use failure::{EventOrigin, Failure, FailureKind, TransferError};
 pub use options::TransferOptions;
 pub use report::{
     Counts, FileAction, FileEvent, FileKind, FileNotes, NoObserver, Observer, Progress, Summary,

@@ -35,7 +35,7 @@ use crate::{
     beneath::{Folder, Folders, Purpose, opened_anew},
     destination::{Destination, DestinationKind},
     facts::{FileFacts, PLAIN, Time},
-    failure::{Failure, FailureKind, TransferError},
+    failure::{EventOrigin, Failure, FailureKind, TransferError},
     fields::Body,
     limits,
     options::TransferOptions,
@@ -176,6 +176,7 @@ enum OfferedPart {
 /// What became of an entry.
 struct Outcome {
     action: FileAction,
+    origin: EventOrigin,
     notes: FileNotes,
     bytes: u64,
     digest: Option<[u8; 32]>,
@@ -184,7 +185,8 @@ struct Outcome {
 
 impl Outcome {
     fn done(action: FileAction, notes: FileNotes) -> Self {
-        Self { action, notes, bytes: 0, digest: None, failure: None }
+        let origin = EventOrigin::Announced;
+        Self { action, origin, notes, bytes: 0, digest: None, failure: None }
     }
 
     fn failed(failure: Failure) -> Self {
@@ -325,10 +327,11 @@ impl<W: Write> Receiver<'_, W> {
         kind: FileKind,
         outcome: Outcome,
     ) -> Result<(), TransferError> {
-        let Outcome { action, notes, bytes, digest, failure } = outcome;
+        let Outcome { action, origin, notes, bytes, digest, failure } = outcome;
         self.record(&FileEvent {
             path,
             kind,
+            origin,
             action,
             bytes,
             digest,
@@ -349,6 +352,7 @@ impl<W: Write> Receiver<'_, W> {
         self.record(&FileEvent {
             path: &path,
             kind,
+            origin: EventOrigin::Destination,
             action,
             bytes: 0,
             digest: None,

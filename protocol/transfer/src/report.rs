@@ -2,7 +2,7 @@
 
 use std::os::fd::BorrowedFd;
 
-use crate::failure::{Failure, FailureKind};
+use crate::failure::{EventOrigin, Failure, FailureKind};
 
 /// What kind of thing an event is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -113,6 +113,8 @@ pub struct FileEvent<'a> {
     pub path: &'a [u8],
     /// What it is.
     pub kind: FileKind,
+    /// Where it came to its end.
+    pub origin: EventOrigin,
     /// What was done.
     pub action: FileAction,
     /// The size of a file whose content was sent, in bytes, else 0.

@@ -26,7 +26,7 @@ use crate::{
     beneath::{Folders, Purpose},
     digest::digest_of_all,
     facts::Time,
-    failure::{Failure, FailureKind, TransferError},
+    failure::{EventOrigin, Failure, FailureKind, TransferError},
     fields::Body,
     limits,
     options::TransferOptions,
@@ -98,6 +98,8 @@ struct Pending {
     is_wanted: bool,
     /// The size and digest of its content, once that was sent.
     sent: Option<(u64, [u8; 32])>,
+    /// This end has said that its content does not come.
+    is_abandoned: bool,
 }
 
 struct Sender<'o, W> {
@@ -199,7 +201,8 @@ impl<W: Write> Sender<'_, W> {
         };
         let size = met.facts.filter(|_| kind == FileKind::File).map_or(0, |facts| facts.size);
         self.tally.met(size);
-        self.pending.insert(self.next, Pending { met, kind, is_wanted: false, sent: None });
+        let pending = Pending { met, kind, is_wanted: false, sent: None, is_abandoned: false };
+        self.pending.insert(self.next, pending);
         self.next += 1;
         Ok(true)
     }
@@ -224,6 +227,7 @@ impl<W: Write> Sender<'_, W> {
         self.tally.record(&FileEvent {
             path: &met.path(),
             kind: FileKind::Other,
+            origin: EventOrigin::Source,
             action,
             bytes: 0,
             digest: None,
@@ -254,6 +258,10 @@ impl<W: Write> Sender<'_, W> {
                 self.tally.record(&FileEvent {
                     path: &pending.met.path(),
                     kind: pending.kind,
+                    origin: match pending.is_abandoned {
+                        true => EventOrigin::Source,
+                        false => EventOrigin::Announced,
+                    },
                     action,
                     bytes: sent.map_or(size, |(size, _)| size),
                     digest: sent.map(|(_, digest)| digest),
@@ -267,6 +275,7 @@ impl<W: Write> Sender<'_, W> {
                 self.tally.record(&FileEvent {
                     path: &path,
                     kind,
+                    origin: EventOrigin::Destination,
                     action,
                     bytes: 0,
                     digest: None,

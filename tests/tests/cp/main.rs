@@ -1,6 +1,7 @@
 //! `rcmd-client cp`: files to hosts and from them, by the real programs.
 
 mod deleting;
+mod edited;
 mod ends;
 mod killed;
 mod landing;

@@ -88,7 +88,9 @@ pub(crate) struct CopyArguments {
     /// DST, whichever is less, and nothing (exit status 125) if the source has no file.
     #[arg(long, value_name = "N", requires = "delete", hide_short_help = true)]
     pub(crate) max_delete: Option<u64>,
-    /// Leave out what matches; repeatable
+    /// Leave out what matches in a folder; repeatable
+    ///
+    /// What is typed as SRC itself goes along in any case.
     #[arg(long, value_name = "PATTERN")]
     pub(crate) exclude: Vec<String>,
     /// Take along what an earlier pattern leaves out
@@ -212,6 +214,7 @@ const OPTIONS: &[(&[&str], &str)] = &[
     (&["--links", "--hard-links"], "-r copies links as links, and hard links as such."),
     (&["-3"], "Copy by way of this machine: from the one host, then to the other."),
     (&["-b", "--backup", "--suffix"], "Nothing is kept of what is replaced: copy it first."),
+    (&["-C", "-z", "--compress", "--compression"], "Write `compress = true` in client.toml."),
     (&["--rsh", "-e"], "The way to a host is in hosts.toml; nothing else is run."),
 ];
 
@@ -278,8 +281,9 @@ fn refused(error: clap::Error, typed: &[&OsString]) -> Refused {
     });
     Refused::Usage(failure.hint(match (unknown.as_deref().and_then(advice), dashed) {
         (Some(advice), None) => advice.to_owned(),
-        (_, Some(word)) => {
-            format!("A file of that name is written `./{word}`, or behind `--`. {hint}")
+        (advice, Some(word)) => {
+            let hint = advice.unwrap_or("`rcmd-client cp -h` lists the options.");
+            format!("{hint} A file of that name is written `./{word}`, or behind `--`.")
         }
         (None, None) => hint,
     }))
@@ -339,6 +343,10 @@ mod tests {
             (&["--owner", "a", "h:b"], "`rcmd-client cp -h`"),
             (&["--max-delete", "x", "-r", "--delete", "a/", "h:b"], "`rcmd-client cp -h`"),
             (&["--stats", "a", "h:b"], "-v prints"),
+            (&["-C", "a", "h:b"], "client.toml"),
+            (&["-rz", "a", "h:b"], "client.toml"),
+            (&["-av", "a", "h:b"], "-r keeps"),
+            (&["--compress", "a", "h:b"], "client.toml"),
             (&["--ignore-existing", "a", "h:b"], "--exclude"),
             (&["-i", "a", "h:b"], "--itemize"),
             (&["-dash", "a", "h:b"], "`./-dash`"),

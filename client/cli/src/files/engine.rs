@@ -42,10 +42,11 @@ impl Engine {
         let (writer, to_host) = pipe::to_host();
         let (ended, end) = oneshot::channel();
         let cancel = Cancel::default();
-        let is_tree = options.recursive;
+        let is_exact = !options.recursive && watcher.asked.is_exact();
         let transfer = Transfer::with_options(options).cancelled_by(&cancel);
-        // The user reads what is written over here; but in a tree a host would choose of which files it is told.
-        let transfer = if is_tree { transfer } else { transfer.offering_in_place() };
+        // The user reads what is written over here; but in a tree, or for a pattern, a host would choose of which files it
+        // is told.
+        let transfer = if is_exact { transfer.offering_in_place() } else { transfer };
         thread::Builder::new().name("transfer".to_owned()).spawn(move || {
             // Nobody waits for it any more if the user has given up.
             let _ = ended.send(run(part, transfer, reader, writer, watcher));
@@ -76,7 +77,12 @@ fn run(
                 let destination = open.destination.clone();
                 let transfer = transfer.receive(reader, writer, destination, &mut watcher);
                 let output = match &transfer {
-                    Ok(_) => open.finish().err(),
+                    Ok(_) => {
+                        if open.is_stream() {
+                            watcher.make_room();
+                        }
+                        open.finish().err()
+                    }
                     Err(_) => None,
                 };
                 EngineEnd { transfer, output }

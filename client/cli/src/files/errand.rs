@@ -280,6 +280,9 @@ impl Attending<'_> {
         if seen.stage > Stage::Go {
             end.interrupt();
         }
+        if errands.may_make_its_place() {
+            end.add_landing();
+        }
         if end.summary.is_some() && end.failure.is_none() {
             for line in said.lines() {
                 errands.note(place, Some(line.to_owned())).await;

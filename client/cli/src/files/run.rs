@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rcmd_client::{Child, Config, Report, Signal};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-use super::display::Display;
+use super::display::{self, Display};
 use super::errand::{Errands, Stage, Word, held_back};
 use super::local::Sources;
 use super::scratch::Scratch;
@@ -27,9 +27,6 @@ mod descriptors;
 
 /// Between two states of the live line.
 const PAUSE: Duration = Duration::from_millis(100);
-
-/// The time that the live line has to go away before this process is stopped.
-const HIDING: Duration = Duration::from_millis(100);
 
 /// What a transfer needs to begin.
 pub(super) struct Carrying {
@@ -201,11 +198,7 @@ impl Transferring {
 
     async fn suspend(&mut self) {
         self.words.send_modify(|word| word.is_suspended = true);
-        let (hide, hidden) = oneshot::channel();
-        if self.feed.try_send(Shown::Suspended(hide)).is_ok() {
-            // The shell writes next; a display that waits for a terminal is not waited for.
-            let _ = timeout(HIDING, hidden).await;
-        }
+        display::hide(&self.feed).await;
         signals::stop().await;
         self.words.send_modify(|word| word.is_suspended = false);
     }

@@ -176,7 +176,7 @@ fn remote(typed: &OsStr, name: &str) -> Result<RemotePlace, WireError> {
         Place::Remote(place) => Ok(place),
         Place::Local(_) | Place::Standard => {
             let typed = typed.display();
-            Err(usage(&format!("`{typed}` names no host"))
+            Err(usage(&format!("`{typed}` names no path of a host"))
                 .hint(format!("Write `rcmd-client {name} HOST:PATH`; a home is `HOST:`.")))
         }
     }

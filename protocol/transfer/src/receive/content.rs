@@ -12,7 +12,7 @@ use super::{
 use crate::{
     digest::{add_content, add_zeros},
     facts::{FileFacts, SET_ID, Time},
-    failure::{Failure, FailureKind, TransferError},
+    failure::{EventOrigin, Failure, FailureKind, TransferError},
     limits,
     report::{FileAction, FileKind, FileNotes},
 };
@@ -77,7 +77,9 @@ impl<W: Write> Receiver<'_, W> {
                     let writing = Writing { pending, target, digest, ends_in_hole: false };
                     current.writing = Some(writing);
                 }
-                Err(failure) => self.fail(index, pending, failure)?,
+                Err(failure) => {
+                    self.fail(index, pending, failure, EventOrigin::Announced)?;
+                }
             }
         }
         self.current = Some(current);
@@ -219,6 +221,7 @@ impl<W: Write> Receiver<'_, W> {
                 let is_new = found.is_none() && !notes.contains(FileNotes::CONTENT);
                 let action = if is_new { FileAction::Created } else { FileAction::Replaced };
                 let outcome = Outcome {
+                    origin: EventOrigin::Announced,
                     action,
                     notes: notes.with_if(grew, FileNotes::GREW),
                     bytes: opening.size,
@@ -235,7 +238,7 @@ impl<W: Write> Receiver<'_, W> {
             }
             Err(failure) => {
                 self.remove(&writing);
-                self.fail(current.index, writing.pending, failure)
+                self.fail(current.index, writing.pending, failure, EventOrigin::Announced)
             }
         }
     }
@@ -311,7 +314,7 @@ impl<W: Write> Receiver<'_, W> {
                 self.pending.insert(index, pending);
                 Ok(())
             }
-            Some(pending) => self.fail(index, pending, failure),
+            Some(pending) => self.fail(index, pending, failure, EventOrigin::Source),
             None => Ok(()),
         }
     }
@@ -325,7 +328,7 @@ impl<W: Write> Receiver<'_, W> {
         match writing {
             Some(writing) => {
                 self.remove(&writing);
-                self.fail(index, writing.pending, failure)
+                self.fail(index, writing.pending, failure, EventOrigin::Announced)
             }
             None => Ok(()),
         }
@@ -352,6 +355,7 @@ impl<W: Write> Receiver<'_, W> {
         index: u64,
         pending: Pending,
         failure: Failure,
+        origin: EventOrigin,
     ) -> Result<(), TransferError> {
         let Pending { place, name, links, has_more_names, offer, .. } = pending;
         if let Some(offer) = offer {
@@ -361,7 +365,8 @@ impl<W: Write> Receiver<'_, W> {
         if has_more_names {
             self.linked.insert(index, Linked::Failed(kind));
         }
-        self.settle(index, &place.path(&name), FileKind::File, Outcome::failed(failure))?;
+        let outcome = Outcome { origin, ..Outcome::failed(failure) };
+        self.settle(index, &place.path(&name), FileKind::File, outcome)?;
         self.make_waiting(links, Err(kind))?;
         self.release(&place)
     }

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     facts::{FileFacts, PLAIN, SET_ID, Sort, Time},
-    failure::{Failure, FailureKind, TransferError},
+    failure::{EventOrigin, Failure, FailureKind, TransferError},
     report::{FileAction, FileEvent, FileKind, FileNotes},
     wire::ToSender,
 };
@@ -189,6 +189,7 @@ impl<W: Write> Receiver<'_, W> {
         self.record(&FileEvent {
             path: &path,
             kind: FileKind::Other,
+            origin: EventOrigin::Source,
             action,
             bytes: 0,
             digest: None,

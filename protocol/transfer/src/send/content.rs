@@ -79,6 +79,9 @@ impl<W: Write> Sender<'_, W> {
                 }
                 Attempt::Failed(failure) => {
                     let again = failure.kind == FailureKind::Changed && !is_last;
+                    if let Some(pending) = self.pending.get_mut(&index) {
+                        pending.is_abandoned = !again;
+                    }
                     self.say(&ToReceiver::Abandon { index, again, failure })?;
                     if !again {
                         return Ok(());
