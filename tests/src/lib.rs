@@ -20,6 +20,7 @@ pub mod binaries;
 pub mod client;
 pub mod damage;
 pub mod disk;
+pub mod foreign;
 pub mod fuse;
 pub mod hanging;
 pub mod hostile;

@@ -111,6 +111,7 @@ fn a_key_that_stands_where_a_setting_belongs_is_never_printed() {
     let pem = fs::read_to_string(world.dir().join("server/key.pem")).unwrap();
     let mut secrets = Secrets::default();
     secrets.add_key(&pem);
+    // Of letters and digits alone, as the line is now and then, it would be a name like any other.
     let line = pem.lines().nth(1).unwrap();
     let everywhere = [format!("{line} = 1\n"), format!("{line:?} = 1\n"), pem.clone()];
     let texts =
@@ -118,12 +119,12 @@ fn a_key_that_stands_where_a_setting_belongs_is_never_printed() {
     let server = texts(&[
         format!("grace = {line:?}\n"),
         format!("path = {line:?}\n"),
-        format!("[host]\nname = {line:?}\n"),
+        format!("[host]\nname = \"{line}/\"\n"),
     ]);
     let identity = texts(&[
         format!("ca = {line:?}\n"),
         format!("[[user]]\nmatch = {line:?}\n"),
-        format!("[[user]]\nmatch = \"email:x\"\nname = {line:?}\n"),
+        format!("[[user]]\nmatch = \"email:x\"\nname = \"{line}/\"\n"),
         format!("[[user]]\nmatch = \"email:*\"\nca = \"/{line}\"\n"),
     ]);
     for (file, texts) in [("identity.toml", identity), ("server.toml", server)] {

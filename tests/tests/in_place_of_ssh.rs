@@ -3,10 +3,10 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::Command;
 
-use rcmd_tests::{World, binaries};
-use rcmd_tests::{require, skip};
+use rcmd_tests::foreign::{assert_same_trees, make_tree, run};
+use rcmd_tests::{World, binaries, require, skip};
 
 /// Writes a script that runs the client with this world's folder and port: both programs know the
 /// usual port alone.
@@ -25,39 +25,19 @@ fn client(world: &World) -> PathBuf {
     file
 }
 
-fn run(command: &mut Command) -> Output {
-    let done = command.stdin(Stdio::null()).output().unwrap();
-    assert!(done.status.success(), "{command:?}: {done:?}");
-    done
-}
-
-/// Makes files that are easily damaged on the way: large, empty, of all bytes, with odd names.
-fn make_tree(folder: &Path) {
-    let deep = folder.join("a b/'c'");
-    fs::create_dir_all(&deep).unwrap();
-    let every: Vec<u8> = (0..=255).cycle().take(300_000).collect();
-    fs::write(deep.join("every byte"), &every).unwrap();
-    fs::write(folder.join("empty"), "").unwrap();
-    fs::write(folder.join("$x\n*"), "odd\r\n").unwrap();
-}
-
-fn assert_same(one: &Path, other: &Path) {
-    run(Command::new("diff").arg("-r").arg(one).arg(other));
-}
-
 #[test]
 fn rsync_copies_there_and_back() {
     let rsync = require!(skip::need_tool("rsync"));
     let world = World::start();
     let client = client(&world);
     let [here, there, back] = ["here", "there", "back"].map(|name| world.scratch(name));
-    make_tree(&here);
+    make_tree(&here, "$x\n*");
     let remote = format!("127.0.0.1:{}/", there.display());
     run(Command::new(&rsync).arg("-a").arg("-e").arg(&client).arg(here.join("")).arg(&remote));
-    assert_same(&here, &there);
+    assert_same_trees(&here, &there);
     fs::write(there.join("a b/new"), "new\n").unwrap();
     run(Command::new(&rsync).arg("-az").arg("-e").arg(&client).arg(&remote).arg(&back));
-    assert_same(&there, &back);
+    assert_same_trees(&there, &back);
 }
 
 #[test]
@@ -77,7 +57,7 @@ fn git_clones_fetches_and_pushes() {
     run(git_in(&base).args(["init", "-q", "--bare"]).arg(&origin));
     let url = format!("127.0.0.1:{}", origin.display());
     run(git_in(&base).args(["clone", "-q", &url]).arg(&clone));
-    make_tree(&clone);
+    make_tree(&clone, "$x\n*");
     run(git_in(&clone).args(["add", "."]));
     run(git_in(&clone).args(["commit", "-q", "-m", "all"]));
     run(git_in(&clone).args(["push", "-q", "origin", "HEAD:main"]));

@@ -13,6 +13,9 @@ pub(crate) const PLAIN: u32 = 0o1777;
 /// The setuid and setgid bits.
 pub(crate) const SET_ID: u32 = 0o6000;
 
+/// The sticky bit: in such a folder everybody renames and removes their own entries alone, but for the folder's owner.
+pub(crate) const STICKY: u32 = 0o1000;
+
 /// What the system is asked for.
 const ASKED: StatxFlags = StatxFlags::BASIC_STATS.union(StatxFlags::MNT_ID);
 

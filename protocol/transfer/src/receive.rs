@@ -319,7 +319,7 @@ impl<W: Write> Receiver<'_, W> {
         self.places.last().cloned().ok_or(TransferError::Protocol("it left the last folder"))
     }
 
-    /// Tells both callers what became of an entry.
+    /// Reports the outcome of an entry to both callers.
     fn settle(
         &mut self,
         index: u64,
@@ -341,7 +341,7 @@ impl<W: Write> Receiver<'_, W> {
         self.say(&ToSender::Outcome { index, action, notes, failure })
     }
 
-    /// Tells both callers what became of something that has no number.
+    /// Reports the outcome of an entry without a number to both callers.
     fn tell(
         &mut self,
         path: Vec<u8>,
@@ -371,7 +371,7 @@ impl<W: Write> Receiver<'_, W> {
         Ok(())
     }
 
-    /// Tells the other end that nothing more is taken, unless it is the one that ended the transfer.
+    /// Sends the other end word that nothing more is taken, unless it is the one that ended the transfer.
     fn give_up(&mut self, error: &TransferError) {
         // A part without a whole range is worth nothing to the next try.
         if self.current.as_ref().is_some_and(|current| current.at < limits::RANGE) {

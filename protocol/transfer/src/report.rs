@@ -245,12 +245,12 @@ impl Summary {
 
 /// Learns what happens in a transfer. All of it happens on the thread that transfers, which waits for it.
 pub trait Observer {
-    /// Tells what became of one file.
+    /// Receives the outcome of one file.
     fn file(&mut self, event: &FileEvent<'_>) {
         let _ = event;
     }
 
-    /// Tells how far the transfer is. It is called for each message with content, and often else.
+    /// Receives the progress of the transfer. It is called for each message with content, and often else.
     fn progress(&mut self, progress: &Progress) {
         let _ = progress;
     }

@@ -163,7 +163,7 @@ fn open(start: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> Result<OwnedFd, Fa
     })
 }
 
-/// Says that the folder is missing which something new would be made in.
+/// Returns the failure that the folder is missing in which something new would be made.
 fn without_folder(failure: Failure, above: &[u8]) -> Failure {
     if failure.kind != FailureKind::NoSuchFile {
         return failure;

@@ -219,7 +219,7 @@ impl<W: Write> Sender<'_, W> {
         self.writer.send(&self.body)
     }
 
-    /// Tells of an entry that cannot be sent.
+    /// Reports an entry that cannot be sent.
     fn miss(&mut self, met: &Met, failure: Failure) -> Result<(), TransferError> {
         let has_vanished = failure.kind == FailureKind::Vanished;
         let action = if has_vanished { FileAction::Vanished } else { FileAction::Failed };
@@ -239,7 +239,7 @@ impl<W: Write> Sender<'_, W> {
         Ok(())
     }
 
-    /// Does what an answer asks for.
+    /// Carries out what an answer asks for.
     fn take(&mut self, answer: Answer) -> Result<(), TransferError> {
         match answer {
             ToSender::Need { index } => self.want(Wanted { index, part: None }),
@@ -343,7 +343,7 @@ impl<W: Write> Sender<'_, W> {
         }
     }
 
-    /// Tells the other end that nothing more comes, unless it is the one that ended the transfer.
+    /// Sends the other end word that nothing more comes, unless it is the one that ended the transfer.
     fn give_up(&mut self, error: &TransferError) {
         let failure = match error {
             TransferError::Lost(_) | TransferError::Peer(_) => return,

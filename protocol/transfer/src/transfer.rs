@@ -168,7 +168,7 @@ pub fn current_umask() -> u32 {
     umask.and_then(|digits| u32::from_str_radix(digits.trim(), 8).ok()).unwrap_or(0o022)
 }
 
-/// Says hello.
+/// Sends the hello.
 pub(crate) fn say_hello<W: Write>(
     writer: &mut MessageWriter<W>,
     role: Role,

@@ -4,10 +4,10 @@
 // A panic is how a test fails; clippy exempts test functions, not those beside them.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
-#[path = "support/ends.rs"]
+#[path = "engine/ends.rs"]
 #[allow(dead_code, unreachable_pub, missing_docs)] // Each test program uses a part of it.
 mod ends;
-#[path = "support/script.rs"]
+#[path = "engine/script.rs"]
 #[allow(dead_code, unreachable_pub, missing_docs)] // Each test program uses a part of it.
 mod script;
 
@@ -20,7 +20,7 @@ use ends::{inside, tree_options};
 use rcmd_transfer::{NoObserver, Transfer, TransferError};
 use script::{file, folder, hello, leave, link};
 
-/// Says one entry after the other, so many.
+/// A stream of the messages of so many entries, one after the other.
 struct Endless {
     now: Vec<u8>,
     at: usize,

@@ -3,7 +3,7 @@
 // A panic is how a test fails; clippy exempts test functions, not those beside them.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
-#[path = "support/ends.rs"]
+#[path = "engine/ends.rs"]
 #[allow(dead_code, unreachable_pub, missing_docs)] // Each test program uses a part of it.
 mod ends;
 

@@ -36,7 +36,7 @@ impl Asker {
         Self { socket, way: Vec::new(), made: None, counts: Counts::default() }
     }
 
-    /// Gives the server the account of the transfer.
+    /// Sends the server the account of the transfer.
     ///
     /// # Errors
     /// If the server does not take it.

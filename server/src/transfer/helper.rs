@@ -115,7 +115,7 @@ fn live() -> Result<bool> {
     account(ended, &mut asker)
 }
 
-/// Gives the server the account of a transfer that has ended. Returns whether everything was
+/// Sends the server the account of a transfer that has ended. Returns whether everything was
 /// transferred.
 fn account(ended: Result<Summary, TransferError>, asker: &mut Asker) -> Result<bool> {
     // The server may be gone, and its audit with it; the other end has its own account.

@@ -218,7 +218,7 @@ fn is_permitted(stream: &mut StdUnixStream) -> io::Result<bool> {
     Ok(answer == [1])
 }
 
-/// Says how far the process is confined, on the process's side.
+/// Sends how far the process is confined, on the process's side.
 ///
 /// # Errors
 /// If the server does not take it.
@@ -234,7 +234,7 @@ pub(super) fn tell_confinement(
     tell(stream, CONFINED, &[said], 1)
 }
 
-/// Gives the account of the transfer, on the process's side.
+/// Sends the account of the transfer, on the process's side.
 ///
 /// # Errors
 /// If the server does not take it.

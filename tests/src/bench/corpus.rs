@@ -70,7 +70,7 @@ impl Corpus {
         Ok(())
     }
 
-    /// Gives the part of the files that differs between versions the content and the time of this one.
+    /// Writes the content and the time of this version to the part of the files that differs between versions.
     ///
     /// # Errors
     ///

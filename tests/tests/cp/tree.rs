@@ -8,7 +8,7 @@ use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
 
-/// Gives a file or folder its permission bits and a time with a fraction.
+/// Sets the permission bits of a file or folder, and a time with a fraction.
 pub(crate) fn set(path: &Path, mode: u32, seconds: i64) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     let time = Timespec { tv_sec: seconds, tv_nsec: 123_456_789 };

@@ -5,9 +5,10 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use rcmd_tests::foreign::run;
 use rcmd_tests::{World, binaries, require, skip};
 
-use super::{run, text};
+use super::text;
 
 #[test]
 fn git_clones_pushes_and_fetches_with_a_port_and_without_a_variant() {

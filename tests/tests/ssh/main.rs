@@ -41,12 +41,3 @@ fn assert_status(done: &Output, status: i32) -> String {
     assert_eq!(done.status.code(), Some(status), "{out}\n{err}");
     out
 }
-
-/// Runs a program that calls `rcmd-ssh`, to a good end.
-#[track_caller]
-fn run(command: &mut Command) -> Output {
-    let done = command.stdin(Stdio::null()).output().unwrap();
-    let said = text(&done.stderr);
-    assert!(done.status.success(), "{command:?}: {}\n{}\n{said}", done.status, text(&done.stdout));
-    done
-}

@@ -5,6 +5,7 @@
 //! | `help` | the help |
 //! | `options` | the options of ssh, and what each of them is here |
 //! | `keywords` | what `-o` sets |
+//! | `advice` | what to do instead of what this version can't |
 //! | `line` | the words of a command as a program, or as a line for the shell |
 //!
 //! As in OpenSSH, options end at the host and are read again behind it, up to the first word that is none, unless
@@ -23,6 +24,7 @@ pub(crate) use help::command;
 use keywords::Keyword;
 use options::{Meaning, SshOption};
 
+mod advice;
 mod help;
 mod keywords;
 pub(crate) mod line;

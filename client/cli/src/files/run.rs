@@ -216,7 +216,7 @@ impl Transferring {
         self.status = status;
     }
 
-    /// Tells the end of hosts that have none yet, and the account; waits for what is to be shown.
+    /// Reports the end of hosts that have none yet, and the account; waits for what is to be shown.
     async fn conclude(mut self, interrupts: Interrupts) -> u8 {
         self.tasks.abort_all();
         let mut ends = Vec::new();

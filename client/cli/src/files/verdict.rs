@@ -79,7 +79,8 @@ impl HostEnd {
         Self { report, summary, failure, is_here, status }
     }
 
-    /// Says with which option it is run again if it may have made its destination: the next copy would go into that.
+    /// Adds to the hint the option with which it is run again if it may have made its destination: the next copy
+    /// would go into that.
     pub(super) fn add_landing(&mut self) {
         if let Some(failure) = &mut self.failure
             && let Some(hint) = &mut failure.hint
@@ -91,7 +92,7 @@ impl HostEnd {
         }
     }
 
-    /// Says that the user ended it, whatever both ends made of that.
+    /// Records that the user ended the transfer, whatever both ends made of that.
     pub(super) fn interrupt(&mut self) {
         if self.status != 0 && self.summary.is_none() {
             let message = "the transfer was interrupted; what is complete stays";

@@ -122,7 +122,7 @@ fn command(asked: &SshLine) -> Result<CommandSpec, WireError> {
     })
 }
 
-/// Tells people what of the command line has no effect.
+/// Prints which options of the command line have no effect.
 fn say(asked: &SshLine, verbosity: Verbosity) {
     let notice = |message: &str| text::say(&text::line(Tone::Notice, message));
     // Programs that ask for a terminal, as Ansible does, do without.

@@ -185,7 +185,7 @@ impl<W: Write> Receiver<'_, W> {
         self.withhold(why)
     }
 
-    /// Tells why nothing is deleted: that is the failure of what was asked for, and so of the destination.
+    /// Reports why nothing is deleted, as a failure of the destination: deletion was asked for there.
     fn withhold(
         &mut self,
         why: Option<(Withheld, Failure)>,
@@ -218,7 +218,7 @@ impl<W: Write> Receiver<'_, W> {
         Ok(())
     }
 
-    /// Gives a folder its permission bits and times once more.
+    /// Sets the permission bits and times of a folder once more.
     fn finish_again(&mut self, place: &Rc<Place>) -> Result<(), TransferError> {
         match self.finish_place(place) {
             Ok(()) => Ok(()),

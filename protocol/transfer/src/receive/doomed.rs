@@ -189,7 +189,7 @@ impl<W: Write> Receiver<'_, W> {
         Ok(folder)
     }
 
-    /// Tells that something is not deleted, which withholds all deletion if none has begun. What is gone by itself is
+    /// Reports an entry that is not deleted, which withholds all deletion if none has begun. What is gone by itself is
     /// no failure.
     fn keep_doomed(
         &mut self,

@@ -14,12 +14,9 @@ use super::{
 };
 use crate::{
     beneath::Folder,
-    facts::{FileFacts, Sort},
+    facts::{FileFacts, STICKY, Sort},
     failure::{Failure, FailureKind},
 };
-
-/// The bit by which only the owner of an entry, or of its folder, may rename or remove it.
-const STICKY: u32 = 0o1000;
 
 impl<W: Write> Receiver<'_, W> {
     /// Judges whether an entry could be made in a folder, in the place of what was found there.

@@ -38,7 +38,7 @@ impl<W: Write> Receiver<'_, W> {
         }
     }
 
-    /// Gives a folder the permission bits and times that it is to have.
+    /// Sets the permission bits and times that a folder is to have.
     pub(super) fn finish_place(&mut self, place: &Place) -> Result<(), Failure> {
         let State::There(folder) = &place.state else {
             return Ok(());

@@ -250,8 +250,8 @@ impl<W: Write> Receiver<'_, W> {
         Ok(())
     }
 
-    /// Gives a file one more name. By that name others may read what is in it: so the caller is asked for a file that
-    /// was only taken for the sender's by its size and time, is newer than that, or was changed since.
+    /// Links a file under one more name. By that name others may read what is in it: so the caller is asked for a file
+    /// that was only taken for the sender's by its size and time, is newer than that, or was changed since.
     fn make_hard_link(
         &mut self,
         file: &mut Named,

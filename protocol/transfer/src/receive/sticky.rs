@@ -3,12 +3,9 @@
 use std::os::fd::OwnedFd;
 
 use crate::{
-    facts::{FileFacts, Sort},
+    facts::{FileFacts, STICKY, Sort},
     failure::{Failure, FailureKind},
 };
-
-/// The sticky bit: in such a folder everybody removes and renames their own entries alone.
-const STICKY: u32 = 0o1000;
 
 /// The bits by which others than its owner may write in a folder.
 const OTHERS_WRITE: u32 = 0o022;

@@ -114,7 +114,7 @@ impl Maker {
         Err(Failure::new(FailureKind::Io, "others lock each file that is made for it"))
     }
 
-    /// Gives a file its name. What stands there is replaced only if it is a file or a link.
+    /// Puts a file under its name. What stands there is replaced only if it is a file or a link.
     pub(super) fn put(
         &mut self,
         folder: &OwnedFd,
@@ -140,7 +140,7 @@ impl Maker {
         }
     }
 
-    /// Gives an open file one more name.
+    /// Links an open file under one more name.
     pub(super) fn link(
         &mut self,
         folder: &OwnedFd,
@@ -293,7 +293,7 @@ pub(super) fn try_owner(file: &File, found: &FileFacts) -> Result<(), Failure> {
     if own.owner == found.owner { Ok(()) } else { keep_owner(file, &own) }
 }
 
-/// Gives a new file the owner of the one that it will replace.
+/// Sets the owner of a new file to that of the one that it will replace.
 pub(super) fn keep_owner(file: &File, found: &FileFacts) -> Result<(), Failure> {
     let own = FileFacts::of(file).map_err(|error| Failure::of(error, "look at it"))?;
     if own.owner == found.owner {
@@ -304,7 +304,7 @@ pub(super) fn keep_owner(file: &File, found: &FileFacts) -> Result<(), Failure> 
     set.map_err(|error| Failure::of(error, "keep the owner of the file that is there"))
 }
 
-/// Gives a new file the extended attributes of the one that it will replace, its access list among them. Those that say
+/// Copies to a new file the extended attributes of the one that it will replace, its access list among them. Those that say
 /// what a program may do, or that its content was judged, are not for new content.
 pub(super) fn keep_attributes(
     file: &File,

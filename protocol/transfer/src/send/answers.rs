@@ -105,7 +105,7 @@ impl Answers {
         Ok(Self { queue, room })
     }
 
-    /// Says that from now on nothing is done but to take answers.
+    /// Announces that this end does nothing from now on but take answers.
     pub(super) fn only_take(&self) {
         self.room.change(|state| state.only_takes = true);
     }

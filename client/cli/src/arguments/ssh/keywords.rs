@@ -6,6 +6,7 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use rcmd_client::AddressFamily;
 use rcmd_protocol::outcome::{ErrorKind, WireError};
 
+use super::advice::{NO_BACKGROUND, NO_BIND, NO_FORWARD, NO_TUNNEL, NO_WAY};
 use super::{FamilyChoice, SshLine, SshVerbosity};
 use crate::arguments::duration;
 
@@ -24,12 +25,6 @@ pub(super) enum Keyword {
 
 /// The values that switch something off.
 const OFF: &[&[u8]] = &[b"no", b"none", b"false"];
-/// The advice for what is forwarded.
-const NO_FORWARD: &str = "This version forwards no ports.";
-/// The advice for another way to the host.
-const NO_WAY: &str = "This version connects to hosts directly.";
-/// The advice for an address to connect from.
-const NO_BIND: &str = "Leave it out: the system chooses the address to connect from.";
 
 /// The keywords with a meaning, in lower case.
 const MEANT: &[(&str, Keyword)] = &[
@@ -48,16 +43,13 @@ const MEANT: &[(&str, Keyword)] = &[
     ("bindaddress", Keyword::Only(&[], NO_BIND)),
     ("bindinterface", Keyword::Only(&[], NO_BIND)),
     ("dynamicforward", Keyword::Only(&[], NO_FORWARD)),
-    (
-        "forkafterauthentication",
-        Keyword::Only(OFF, "Start it in the background with your shell: `... HOST COMMAND &`."),
-    ),
+    ("forkafterauthentication", Keyword::Only(OFF, NO_BACKGROUND)),
     ("localforward", Keyword::Only(&[], NO_FORWARD)),
     ("proxycommand", Keyword::Only(OFF, NO_WAY)),
     ("proxyjump", Keyword::Only(OFF, NO_WAY)),
     ("remotecommand", Keyword::Only(OFF, "Write the command behind the host.")),
     ("remoteforward", Keyword::Only(&[], NO_FORWARD)),
-    ("tunnel", Keyword::Only(OFF, "There are no tunnels.")),
+    ("tunnel", Keyword::Only(OFF, NO_TUNNEL)),
 ];
 
 /// The keywords without a meaning here, in lower case: keys and their files, algorithms, files of known hosts,

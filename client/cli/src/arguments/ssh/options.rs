@@ -2,6 +2,8 @@
 
 use rcmd_client::AddressFamily;
 
+use super::advice::{NO_BACKGROUND, NO_BIND, NO_FORWARD, NO_TUNNEL, NO_WAY};
+
 /// An option of ssh.
 pub(super) struct SshOption {
     pub(super) letter: u8,
@@ -49,13 +51,6 @@ const fn valued(
 ) -> SshOption {
     SshOption { letter, value, meaning, help }
 }
-
-/// The advice for options that forward.
-const NO_FORWARD: &str = "This version forwards no ports.";
-/// The advice for options that go through another host.
-const NO_WAY: &str = "This version connects to hosts directly.";
-/// The advice for an option that chooses from where to connect.
-const NO_BIND: &str = "Leave it out: the system chooses the address to connect from.";
 
 /// All options of ssh(1), each letter once.
 pub(super) const OPTIONS: [SshOption; 48] = [
@@ -109,11 +104,7 @@ pub(super) const OPTIONS: [SshOption; 48] = [
     valued(b'B', "INTERFACE", Meaning::Refused(NO_BIND), ""),
     valued(b'b', "ADDRESS", Meaning::Refused(NO_BIND), ""),
     valued(b'D', "PORT", Meaning::Refused(NO_FORWARD), ""),
-    flag(
-        b'f',
-        Meaning::Refused("Start it in the background with your shell: `... HOST COMMAND &`."),
-        "",
-    ),
+    flag(b'f', Meaning::Refused(NO_BACKGROUND), ""),
     valued(b'J', "HOST", Meaning::Refused(NO_WAY), ""),
     valued(b'L', "PORT", Meaning::Refused(NO_FORWARD), ""),
     flag(b'N', Meaning::Refused("Write a command: without one, nothing would happen."), ""),
@@ -131,7 +122,7 @@ pub(super) const OPTIONS: [SshOption; 48] = [
     ),
     valued(b'R', "PORT", Meaning::Refused(NO_FORWARD), ""),
     valued(b'W', "HOST:PORT", Meaning::Refused(NO_FORWARD), ""),
-    valued(b'w', "TUNNEL", Meaning::Refused("There are no tunnels."), ""),
+    valued(b'w', "TUNNEL", Meaning::Refused(NO_TUNNEL), ""),
 ];
 
 /// Returns the option of this letter.

@@ -117,7 +117,7 @@ async def get(
 async def put_files(
     hosts: Hosts, src: Sources, dst: Text, *, check: bool, on_files: Optional[OnFiles], **options: Unpack[Options]
 ) -> Union[Transfer, List[Transfer]]:
-    """Does what `put` does, and hands files over as they come, many at a time."""
+    """Copies as `put` does, and hands files over as they come, many at a time."""
     _options.check_names("put", options)
     copy = Copy(**options)
     sources = [_options.here(path) for path in _options.listed(src)]
@@ -138,7 +138,7 @@ async def get_files(
     on_files: Optional[OnFiles],
     **options: Unpack[Options],
 ) -> Union[Transfer, List[Transfer]]:
-    """Does what `get` does, and hands files over as they come, many at a time."""
+    """Copies as `get` does, and hands files over as they come, many at a time."""
     _options.check_names("get", options)
     copy = Copy(glob=glob, **options)
     sources, target = _options.listed(src), _options.here(dst)

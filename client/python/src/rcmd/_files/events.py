@@ -20,7 +20,7 @@ _MOST_NOTES = 1_000
 
 
 class NoEvent(Exception):
-    """Says why a line is no event."""
+    """A line that is no event, with the reason."""
 
 
 class Events:

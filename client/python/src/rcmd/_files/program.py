@@ -25,7 +25,7 @@ _STOPS = ((signal.SIGTERM, 2.0), (signal.SIGINT, 3.5), (signal.SIGKILL, 0.5))
 
 
 class NoProgram(Exception):
-    """Says why the program can't be run."""
+    """A program that can't be run, with the reason."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.message)

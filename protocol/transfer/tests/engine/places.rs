@@ -1,15 +1,4 @@
 //! Places that do not let everything be done: full, read-only, denied, confined.
-#![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "tests may wait")]
-#![allow(clippy::print_stdout, reason = "a test that is skipped says so")]
-// A panic is how a test fails; clippy exempts test functions, not those beside them.
-#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
-
-#[path = "support/ends.rs"]
-#[allow(dead_code, unreachable_pub, missing_docs)] // Each test program uses a part of it.
-mod ends;
-#[path = "support/tree.rs"]
-#[allow(dead_code, unreachable_pub, missing_docs)] // Each test program uses a part of it.
-mod tree;
 
 use std::{
     fs::{self, File},
@@ -22,13 +11,14 @@ use std::{
     thread,
 };
 
-use ends::{Events, named, source, transfer, tree_options};
 use rcmd_transfer::{
     Cancel, Confinement, Destination, FileEvent, NoObserver, Observer, Progress, Reach, Transfer,
     TransferError, TransferOptions, confine,
 };
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
-use tree::{Dice, describe, fill, partials};
+
+use crate::ends::{Events, named, source, transfer, tree_options};
+use crate::tree::{Dice, describe, fill, partials};
 
 /// A file system of a size, for as long as it lives.
 struct Mounted(PathBuf);

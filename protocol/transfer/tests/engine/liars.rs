@@ -1,28 +1,15 @@
 //! An end that lies: nothing outside the target is touched, memory and disk stay bounded, and the lie is named.
-#![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "tests may wait")]
-// A panic is how a test fails; clippy exempts test functions, not those beside them.
-#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
-
-#[path = "support/ends.rs"]
-#[allow(dead_code, unreachable_pub, missing_docs)] // Each test program uses a part of it.
-mod ends;
-#[path = "support/tree.rs"]
-#[allow(dead_code, unreachable_pub, missing_docs)] // Each test program uses a part of it.
-mod tree;
-
-#[path = "support/script.rs"]
-#[allow(dead_code, unreachable_pub, missing_docs)]
-mod script;
 
 use std::{fs, os::unix::net::UnixStream, path::Path};
 
-use ends::{Events, inside, scripted, scripted_receiver, source, tree_options};
 use rcmd_transfer::{Summary, Transfer, TransferError, TransferLimits};
-use script::{
+
+use crate::ends::{Events, inside, scripted, scripted_receiver, source, tree_options};
+use crate::script::{
     begin, data, end, file, folder, hard_link, hello, hole, leave, link, message, need, resume,
     unchanged,
 };
-use tree::{Dice, describe, fill, partials};
+use crate::tree::{Dice, describe, fill, partials};
 
 /// Receives what a script says, into the folder `d`.
 fn hear(place: &Path, messages: &[Vec<u8>]) -> (Result<Summary, TransferError>, Vec<String>) {
@@ -368,7 +355,7 @@ fn record(from: &Path, to: &Path) -> Vec<u8> {
     let sender = Transfer::with_options(tree_options());
     let receiver = Transfer::with_peers_options();
     fs::create_dir(to).unwrap();
-    ends::run(sender, receiver, vec![source(from)], inside(to), |stream| Copy(stream, copy))
+    crate::ends::run(sender, receiver, vec![source(from)], inside(to), |stream| Copy(stream, copy))
         .summary();
     let said = said.lock().unwrap();
     said.clone()

@@ -1,15 +1,4 @@
 //! Whole trees there and back: what arrives is what was sent.
-#![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "tests may wait")]
-#![allow(clippy::print_stdout, reason = "a test that is skipped says so")]
-// A panic is how a test fails; clippy exempts test functions, not those beside them.
-#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
-
-#[path = "support/ends.rs"]
-#[allow(dead_code, unreachable_pub, missing_docs)] // Each test program uses a part of it.
-mod ends;
-#[path = "support/tree.rs"]
-#[allow(dead_code, unreachable_pub, missing_docs)] // Each test program uses a part of it.
-mod tree;
 
 use std::{
     fs::{self, File},
@@ -17,9 +6,10 @@ use std::{
     path::Path,
 };
 
-use ends::{inside, named, run, source, transfer, tree_options};
 use rcmd_transfer::{Destination, FileRules, Transfer, TransferOptions};
-use tree::{describe, fill, holes, make_pipe, partials, set_mode, set_time};
+
+use crate::ends::{inside, named, run, source, transfer, tree_options};
+use crate::tree::{describe, fill, holes, make_pipe, partials, set_mode, set_time};
 
 #[test]
 fn trees_of_everything_arrive_as_they_are() {

@@ -1,14 +1,4 @@
 //! A folder that is to be made for what comes: without it nothing is taken.
-#![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "tests may wait")]
-// A panic is how a test fails; clippy exempts test functions, not those beside them.
-#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
-
-#[path = "support/ends.rs"]
-#[allow(dead_code, unreachable_pub, missing_docs)] // Each test program uses a part of it.
-mod ends;
-#[path = "support/script.rs"]
-#[allow(dead_code, unreachable_pub, missing_docs)] // Each test program uses a part of it.
-mod script;
 
 use std::{
     fs::{self, File},
@@ -16,9 +6,10 @@ use std::{
     path::Path,
 };
 
-use ends::{Events, scripted, tree_options};
 use rcmd_transfer::{Destination, FileEvent, Observer, Transfer, TransferOptions};
-use script::{file, folder, hello, leave, link};
+
+use crate::ends::{Events, scripted, tree_options};
+use crate::script::{file, folder, hello, leave, link};
 
 /// Keeps what it was asked for, and denies one folder.
 #[derive(Default)]

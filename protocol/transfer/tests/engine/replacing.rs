@@ -1,24 +1,14 @@
 //! What stands in the place of a file: what the new one keeps of it, and what is never replaced.
-#![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "tests may wait")]
-#![allow(clippy::print_stdout, reason = "a test that is skipped says so")]
-// A panic is how a test fails; clippy exempts test functions, not those beside them.
-#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
-
-#[path = "support/ends.rs"]
-#[allow(dead_code, unreachable_pub, missing_docs)] // Each test program uses a part of it.
-mod ends;
-#[path = "support/tree.rs"]
-#[allow(dead_code, unreachable_pub, missing_docs)] // Each test program uses a part of it.
-mod tree;
 
 use std::{
     fs,
     os::unix::fs::{MetadataExt as _, symlink},
 };
 
-use ends::{named, run, source, transfer, tree_options};
 use rcmd_transfer::{Transfer, TransferOptions};
-use tree::{make_pipe, set_mode, set_time};
+
+use crate::ends::{named, run, source, transfer, tree_options};
+use crate::tree::{make_pipe, set_mode, set_time};
 
 #[test]
 fn without_preserve_a_new_file_has_the_source_s_bits_less_the_umask() {

@@ -1,20 +1,11 @@
 //! Deletion of what the source lacks: nothing goes that was not to go.
-#![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "tests may wait")]
-// A panic is how a test fails; clippy exempts test functions, not those beside them.
-#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
-
-#[path = "support/ends.rs"]
-#[allow(dead_code, unreachable_pub, missing_docs)] // Each test program uses a part of it.
-mod ends;
-#[path = "support/tree.rs"]
-#[allow(dead_code, unreachable_pub, missing_docs)] // Each test program uses a part of it.
-mod tree;
 
 use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
 
-use ends::{Ended, inside, named, source, transfer, tree_options};
 use rcmd_transfer::{FileRules, TransferOptions, Withheld};
-use tree::{describe, set_mode, set_time};
+
+use crate::ends::{Ended, inside, named, source, transfer, tree_options};
+use crate::tree::{describe, set_mode, set_time};
 
 fn deleting() -> TransferOptions {
     TransferOptions { delete: true, ..tree_options() }

@@ -1,14 +1,4 @@
 //! What a receiver tells of content that it has: never so little that it could be guessed.
-#![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "tests may wait")]
-// A panic is how a test fails; clippy exempts test functions, not those beside them.
-#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
-
-#[path = "support/ends.rs"]
-#[allow(dead_code, unreachable_pub, missing_docs)] // Each test program uses a part of it.
-mod ends;
-#[path = "support/script.rs"]
-#[allow(dead_code, unreachable_pub, missing_docs)] // Each test program uses a part of it.
-mod script;
 
 use std::{
     fs::{self, File},
@@ -23,10 +13,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ends::{Events, inside, scripted, tree_options};
 use rcmd_transfer::{Cancel, Observer, Transfer, TransferError, TransferOptions};
 use rustix::fs::inotify;
-use script::{begin, bytes16, file, hello, message, need};
+
+use crate::ends::{Events, inside, scripted, tree_options};
+use crate::script::{begin, bytes16, file, hello, message, need};
 
 const MIB: u64 = 1 << 20;
 

@@ -16,9 +16,9 @@ use rcmd_transfer::{
 
 /// Keeps what it is told.
 #[derive(Default)]
-pub struct Events {
-    pub lines: Vec<String>,
-    pub crossed: u64,
+pub(crate) struct Events {
+    pub(crate) lines: Vec<String>,
+    pub(crate) crossed: u64,
 }
 
 impl Observer for Events {
@@ -36,17 +36,17 @@ impl Observer for Events {
 }
 
 /// How both ends ended, and what they were told.
-pub struct Ended {
-    pub sender: Result<Summary, TransferError>,
-    pub receiver: Result<Summary, TransferError>,
-    pub sent: Events,
-    pub received: Events,
+pub(crate) struct Ended {
+    pub(crate) sender: Result<Summary, TransferError>,
+    pub(crate) receiver: Result<Summary, TransferError>,
+    pub(crate) sent: Events,
+    pub(crate) received: Events,
 }
 
 impl Ended {
     /// Returns the summary on which both ends agree.
     #[track_caller]
-    pub fn summary(&self) -> Summary {
+    pub(crate) fn summary(&self) -> Summary {
         let (sender, receiver) = (self.sender.as_ref().unwrap(), self.receiver.as_ref().unwrap());
         assert_eq!(sender, receiver);
         *sender
@@ -54,34 +54,34 @@ impl Ended {
 }
 
 /// Returns how many rounds a long test has: `RCMD_TRANSFER_ROUNDS`, or a short run's.
-pub fn rounds(short: u64) -> u64 {
+pub(crate) fn rounds(short: u64) -> u64 {
     let set = std::env::var("RCMD_TRANSFER_ROUNDS");
     set.map_or(short, |rounds| rounds.parse().expect("RCMD_TRANSFER_ROUNDS is a number"))
 }
 
 /// Returns options for a whole tree.
-pub fn tree_options() -> TransferOptions {
+pub(crate) fn tree_options() -> TransferOptions {
     TransferOptions { recursive: true, preserve: true, ..TransferOptions::default() }
 }
 
 /// Returns an entry of a folder as a source.
-pub fn source(path: &Path) -> TransferSource {
+pub(crate) fn source(path: &Path) -> TransferSource {
     let folder = File::open(path.parent().unwrap()).unwrap();
     TransferSource::entry(Arc::new(folder.into()), path.file_name().unwrap().as_bytes()).unwrap()
 }
 
 /// Returns the place that has this name.
-pub fn named(path: &Path) -> Destination {
+pub(crate) fn named(path: &Path) -> Destination {
     let folder = File::open(path.parent().unwrap()).unwrap();
     Destination::named(folder.into(), path.file_name().unwrap().as_bytes()).unwrap()
 }
 
-pub fn inside(path: &Path) -> Destination {
+pub(crate) fn inside(path: &Path) -> Destination {
     Destination::inside(File::open(path).unwrap().into()).unwrap()
 }
 
 /// Transfers with these options, which the sender chooses.
-pub fn transfer(
+pub(crate) fn transfer(
     options: &TransferOptions,
     sources: Vec<TransferSource>,
     destination: Destination,
@@ -91,7 +91,7 @@ pub fn transfer(
 }
 
 /// Runs both ends. What the sender writes goes through what a function makes of its stream.
-pub fn run<W: Write>(
+pub(crate) fn run<W: Write>(
     sender: Transfer,
     receiver: Transfer,
     sources: Vec<TransferSource>,
@@ -118,9 +118,9 @@ pub fn run<W: Write>(
 }
 
 /// Lets no more than so many bytes pass.
-pub struct Cut<W> {
-    pub inner: W,
-    pub left: usize,
+pub(crate) struct Cut<W> {
+    pub(crate) inner: W,
+    pub(crate) left: usize,
 }
 
 impl<W: Write> Write for Cut<W> {
@@ -141,7 +141,7 @@ impl<W: Write> Write for Cut<W> {
 
 /// A receiver that says a hello, and something whenever it has heard a message of a kind. It ends when it has said all
 /// and a content has come.
-pub fn scripted_receiver(
+pub(crate) fn scripted_receiver(
     stream: UnixStream,
     hello: Vec<u8>,
     script: Vec<(u8, Vec<u8>)>,
@@ -186,7 +186,7 @@ fn kinds(mut bytes: &[u8]) -> Vec<u8> {
 }
 
 /// A sender that says what it was told to, and then reads until the other end is done.
-pub fn scripted(stream: UnixStream, script: Vec<u8>) -> thread::JoinHandle<Vec<u8>> {
+pub(crate) fn scripted(stream: UnixStream, script: Vec<u8>) -> thread::JoinHandle<Vec<u8>> {
     thread::spawn(move || {
         let mut writing = stream.try_clone().unwrap();
         let writer = thread::spawn(move || {

@@ -1,14 +1,4 @@
 //! What the receiving end takes: only what its caller asked for, however the other end names it.
-#![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "tests may wait")]
-// A panic is how a test fails; clippy exempts test functions, not those beside them.
-#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
-
-#[path = "support/ends.rs"]
-#[allow(dead_code, unreachable_pub, missing_docs)] // Each test program uses a part of it.
-mod ends;
-#[path = "support/script.rs"]
-#[allow(dead_code, unreachable_pub, missing_docs)] // Each test program uses a part of it.
-mod script;
 
 use std::{
     fs::{self, File},
@@ -21,10 +11,11 @@ use std::{
     thread,
 };
 
-use ends::{Events, inside, scripted, tree_options};
 use rcmd_transfer::{FileEvent, Observer, Transfer, TransferOptions};
 use rustix::fs::inotify;
-use script::{
+
+use crate::ends::{Events, inside, scripted, tree_options};
+use crate::script::{
     begin, end, file, file_to_compare, file_with_more_names, folder, hard_link, hello, leave, link,
 };
 

@@ -1,23 +1,13 @@
 //! The bytes of docs/transfer.md: what an end says to one that was written from the document alone.
-#![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "tests may wait")]
-// A panic is how a test fails; clippy exempts test functions, not those beside them.
-#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
-
-#[path = "support/ends.rs"]
-#[allow(dead_code, unreachable_pub, missing_docs)] // Each test program uses a part of it.
-mod ends;
-#[path = "support/script.rs"]
-#[allow(dead_code, unreachable_pub, missing_docs)] // Each test program uses a part of it.
-mod script;
-#[path = "support/tree.rs"]
-#[allow(dead_code, unreachable_pub, missing_docs)] // Each test program uses a part of it.
-mod tree;
 
 use std::{fs, os::unix::net::UnixStream};
 
-use ends::{Events, inside, scripted, scripted_receiver, source, tree_options};
 use rcmd_transfer::Transfer;
-use script::{TIME_SECONDS, begin, data, end, file, folder, hello, leave, link, message, need};
+
+use crate::ends::{Events, inside, scripted, scripted_receiver, source, tree_options};
+use crate::script::{
+    TIME_SECONDS, begin, data, end, file, folder, hello, leave, link, message, need,
+};
 
 /// What the sender says of a folder `d` with a file `f` and a link `l`.
 fn announced() -> Vec<Vec<u8>> {
@@ -85,10 +75,10 @@ fn a_sender_says_what_the_document_says() {
     fs::create_dir(&top).unwrap();
     fs::write(top.join("f"), b"content").unwrap();
     std::os::unix::fs::symlink("f", top.join("l")).unwrap();
-    tree::set_mode(&top.join("f"), 0o644);
-    tree::set_mode(&top, 0o755);
+    crate::tree::set_mode(&top.join("f"), 0o644);
+    crate::tree::set_mode(&top, 0o755);
     for name in ["d/f", "d/l", "d"] {
-        tree::set_time(&place.path().join(name), TIME_SECONDS, 0);
+        crate::tree::set_time(&place.path().join(name), TIME_SECONDS, 0);
     }
     let (near, far) = UnixStream::pair().unwrap();
     let answers = [created(0), need(1), created(2)].concat();

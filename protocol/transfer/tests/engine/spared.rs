@@ -1,15 +1,4 @@
 //! What deletion leaves alone: what may not be entered, what could not be counted, and what is there by another name.
-#![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "tests may wait")]
-#![allow(clippy::print_stdout, reason = "a test that is skipped says so")]
-// A panic is how a test fails; clippy exempts test functions, not those beside them.
-#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
-
-#[path = "support/ends.rs"]
-#[allow(dead_code, unreachable_pub, missing_docs)] // Each test program uses a part of it.
-mod ends;
-#[path = "support/tree.rs"]
-#[allow(dead_code, unreachable_pub, missing_docs)] // Each test program uses a part of it.
-mod tree;
 
 use std::{
     fs,
@@ -18,12 +7,13 @@ use std::{
     thread,
 };
 
-use ends::{Events, named, source, tree_options};
 use rcmd_transfer::{
     FileAction, FileEvent, Observer, Summary, Transfer, TransferOptions, Withheld,
 };
 use rustix::mount::{UnmountFlags, mount_bind, unmount};
-use tree::set_time;
+
+use crate::ends::{Events, named, source, tree_options};
+use crate::tree::set_time;
 
 /// Denies the folders of a name, and does something when the first entry was deleted.
 #[derive(Default)]

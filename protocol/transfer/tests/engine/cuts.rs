@@ -1,21 +1,16 @@
 //! Transfers that are cut, and taken up again.
-#![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "tests may wait")]
-#![allow(clippy::print_stdout, reason = "a test that is skipped says so")]
-// A panic is how a test fails; clippy exempts test functions, not those beside them.
-#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
-#[path = "support/ends.rs"]
-#[allow(dead_code, unreachable_pub, missing_docs)] // Each test program uses a part of it.
-mod ends;
-#[path = "support/tree.rs"]
-#[allow(dead_code, unreachable_pub, missing_docs)] // Each test program uses a part of it.
-mod tree;
+use std::{
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
 
-use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
-
-use ends::{Cut, Ended, named, rounds, run, source, transfer, tree_options};
 use rcmd_transfer::{Destination, Landing, Transfer, TransferError, TransferOptions};
-use tree::{Dice, describe, fill, partials, set_mode, set_time};
+use tempfile::TempDir;
+
+use crate::ends::{Cut, Ended, named, rounds, run, source, transfer, tree_options};
+use crate::tree::{Dice, describe, fill, partials, set_mode, set_time};
 
 /// Transfers until so many bytes of the sender have passed.
 fn cut_after(bytes: usize, options: &TransferOptions, from: &Path, to: &Path) -> Ended {
@@ -23,6 +18,18 @@ fn cut_after(bytes: usize, options: &TransferOptions, from: &Path, to: &Path) ->
     let receiver = Transfer::with_peers_options();
     let cut = |inner| Cut { inner, left: bytes };
     run(sender, receiver, vec![source(from)], named(to), cut)
+}
+
+/// Makes a file of so many mebibytes, and a folder that it is to go to. Returns what holds both, the folder, and the
+/// paths that the file has and will have.
+fn one_file(seed: u64, mebibytes: usize) -> (TempDir, PathBuf, [PathBuf; 2]) {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("d");
+    let from = place.path().join("f");
+    fs::create_dir(&folder).unwrap();
+    fs::write(&from, Dice::new(seed).bytes(mebibytes << 20)).unwrap();
+    let to = folder.join("g");
+    (place, folder, [from, to])
 }
 
 /// Checks that each file that has its name is as it is at the source.
@@ -109,12 +116,7 @@ fn nothing_that_looks_finished_is_left_of_a_file_that_was_cut() {
 
 #[test]
 fn a_part_that_differs_is_sent_again_from_there() {
-    let place = tempfile::tempdir().unwrap();
-    let folder = place.path().join("d");
-    let (from, to) = (place.path().join("f"), folder.join("g"));
-    fs::create_dir(&folder).unwrap();
-    let content = Dice::new(2).bytes(8 << 20);
-    fs::write(&from, &content).unwrap();
+    let (_place, folder, [from, to]) = one_file(2, 8);
     assert!(cut_after(6 << 20, &tree_options(), &from, &to).sender.is_err());
     // The disk lost a page of the fourth mebibyte.
     let partial = fs::read_dir(&folder).unwrap().next().unwrap().unwrap().path();
@@ -125,7 +127,7 @@ fn a_part_that_differs_is_sent_again_from_there() {
     let ended = transfer(&tree_options(), vec![source(&from)], named(&to));
     let crossed = ended.summary().crossed;
     assert_eq!(crossed, 5 << 20);
-    assert_eq!(fs::read(&to).unwrap(), content);
+    assert_eq!(fs::read(&to).unwrap(), fs::read(&from).unwrap());
 }
 
 #[test]
@@ -153,11 +155,7 @@ fn a_file_that_was_cut_goes_on_whichever_way_its_place_is_written() {
 
 #[test]
 fn an_empty_part_is_left_to_whoever_made_it() {
-    let place = tempfile::tempdir().unwrap();
-    let folder = place.path().join("d");
-    let (from, to) = (place.path().join("f"), folder.join("g"));
-    fs::create_dir(&folder).unwrap();
-    fs::write(&from, Dice::new(3).bytes(3 << 20)).unwrap();
+    let (_place, folder, [from, to]) = one_file(3, 3);
     assert!(cut_after(2 << 20, &tree_options(), &from, &to).sender.is_err());
     // Another transfer has just made it, and will lock it.
     let part = fs::read_dir(&folder).unwrap().next().unwrap().unwrap().path();
@@ -174,11 +172,7 @@ fn a_part_of_a_file_that_is_another_s_is_taken_up_and_is_its_own_when_it_is_whol
         println!("skipped: needs root");
         return;
     }
-    let place = tempfile::tempdir().unwrap();
-    let folder = place.path().join("d");
-    let (from, to) = (place.path().join("f"), folder.join("g"));
-    fs::create_dir(&folder).unwrap();
-    fs::write(&from, Dice::new(4).bytes(6 << 20)).unwrap();
+    let (_place, folder, [from, to]) = one_file(4, 6);
     fs::write(&to, b"old").unwrap();
     std::os::unix::fs::chown(&to, Some(1_234), Some(4_321)).unwrap();
     assert!(cut_after(5 << 20, &tree_options(), &from, &to).sender.is_err());
@@ -195,11 +189,7 @@ fn a_part_of_a_file_that_is_another_s_is_taken_up_and_is_its_own_when_it_is_whol
 
 #[test]
 fn a_part_that_is_not_this_account_s_own_is_not_taken_up() {
-    let place = tempfile::tempdir().unwrap();
-    let folder = place.path().join("d");
-    let (from, to) = (place.path().join("f"), folder.join("g"));
-    fs::create_dir(&folder).unwrap();
-    fs::write(&from, Dice::new(3).bytes(3 << 20)).unwrap();
+    let (place, folder, [from, to]) = one_file(3, 3);
     assert!(cut_after(2 << 20, &tree_options(), &from, &to).sender.is_err());
     let partial = fs::read_dir(&folder).unwrap().next().unwrap().unwrap().path();
     // A second name, by which somebody could change it at any time.
@@ -222,7 +212,7 @@ fn a_file_in_place_goes_on_from_where_it_is_the_same() {
     let receiver = Transfer::with_peers_options().offering_in_place();
     let ended = run(sender, receiver, vec![source(&from)], named(&to), |stream| stream);
     assert_eq!(ended.summary().crossed, 1 << 20);
-    assert_eq!(fs::read(&to).unwrap(), content);
+    assert_eq!(fs::read(&to).unwrap(), fs::read(&from).unwrap());
 }
 
 #[test]

@@ -1,15 +1,4 @@
 //! Files and folders that change while they are transferred.
-#![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "tests may wait")]
-#![allow(clippy::print_stdout, reason = "a test that is skipped says so")]
-// A panic is how a test fails; clippy exempts test functions, not those beside them.
-#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
-
-#[path = "support/ends.rs"]
-#[allow(dead_code, unreachable_pub, missing_docs)] // Each test program uses a part of it.
-mod ends;
-#[path = "support/tree.rs"]
-#[allow(dead_code, unreachable_pub, missing_docs)] // Each test program uses a part of it.
-mod tree;
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -20,14 +9,15 @@ use std::{
     thread,
 };
 
-use ends::{Ended, Events, named, rounds, source, transfer, tree_options};
 use rcmd_transfer::{
     FileEvent, Observer, Progress, Summary, Transfer, TransferOptions, TransferSource,
 };
 use rustix::fs::{CWD, RenameFlags, renameat_with};
-use tree::{Dice, describe, set_time};
 
-/// Does something to the source when some of its content has been read, as often as it may.
+use crate::ends::{Ended, Events, named, rounds, source, transfer, tree_options};
+use crate::tree::{Dice, describe, set_time};
+
+/// An observer that calls a function on the source when some of its content has been read, as often as it may.
 struct Meddler<F> {
     events: Events,
     meddle: F,
@@ -70,7 +60,7 @@ fn send_while(times: usize, meddle: impl Fn(&Path)) -> (Summary, Vec<String>, Op
         assert_eq!(summary, receiver.join().unwrap());
         (summary, meddler.events.lines)
     });
-    assert!(tree::partials(place.path()).is_empty());
+    assert!(crate::tree::partials(place.path()).is_empty());
     (summary, lines, fs::read(&to).ok())
 }
 
@@ -187,7 +177,7 @@ fn upload(from: &Path, to: &Path, by_hand: bool) -> Ended {
     let receiver = Transfer::with_peers_options();
     let receiver = if by_hand { receiver.resolving_by_hand() } else { receiver };
     let sender = Transfer::with_options(tree_options());
-    ends::run(sender, receiver, vec![source(from)], named(to), |stream| stream)
+    crate::ends::run(sender, receiver, vec![source(from)], named(to), |stream| stream)
 }
 
 #[test]

@@ -13,21 +13,21 @@ use std::{
 use rustix::fs::{AtFlags, CWD, SeekFrom, Timespec, Timestamps};
 
 /// A generator of numbers, which has the same ones for the same seed.
-pub struct Dice(u64);
+pub(crate) struct Dice(u64);
 
 impl Dice {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
-    pub fn roll(&mut self, below: u64) -> u64 {
+    pub(crate) fn roll(&mut self, below: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         self.0 % below
     }
 
-    pub fn bytes(&mut self, count: usize) -> Vec<u8> {
+    pub(crate) fn bytes(&mut self, count: usize) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(count + 8);
         while bytes.len() < count {
             bytes.extend_from_slice(&self.roll(u64::MAX).to_le_bytes());
@@ -38,23 +38,23 @@ impl Dice {
 }
 
 /// Sets the time of a file, a folder or a link.
-pub fn set_time(path: &Path, seconds: i64, nanoseconds: i64) {
+pub(crate) fn set_time(path: &Path, seconds: i64, nanoseconds: i64) {
     let time = Timespec { tv_sec: seconds, tv_nsec: nanoseconds };
     let times = Timestamps { last_access: time, last_modification: time };
     rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
 }
 
-pub fn set_mode(path: &Path, mode: u32) {
+pub(crate) fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-pub fn make_pipe(path: &Path) {
+pub(crate) fn make_pipe(path: &Path) {
     let mode = rustix::fs::Mode::RUSR;
     rustix::fs::mknodat(CWD, path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
 }
 
 /// Fills a folder with a tree of whatever there is: odd names, links, holes, empty folders.
-pub fn fill(folder: &Path, seed: u64) {
+pub(crate) fn fill(folder: &Path, seed: u64) {
     let mut dice = Dice::new(seed);
     fs::create_dir_all(folder).unwrap();
     let mut folders = vec![folder.to_owned()];
@@ -113,7 +113,7 @@ pub fn fill(folder: &Path, seed: u64) {
 
 /// Writes a tree down, a line for each entry: kind, mode, time, size, holes, digest, target, and which names are of one
 /// file.
-pub fn describe(folder: &Path) -> Vec<String> {
+pub(crate) fn describe(folder: &Path) -> Vec<String> {
     let mut lines = Vec::new();
     let mut linked = HashMap::new();
     describe_folder(folder, folder, &mut linked, &mut lines);
@@ -151,7 +151,7 @@ fn describe_folder(
 }
 
 /// Returns where the data of a file begins and ends.
-pub fn holes(path: &Path) -> Vec<(u64, u64)> {
+pub(crate) fn holes(path: &Path) -> Vec<(u64, u64)> {
     let file = File::open(path).unwrap();
     let mut found = Vec::new();
     let mut at = 0;
@@ -163,6 +163,6 @@ pub fn holes(path: &Path) -> Vec<(u64, u64)> {
 }
 
 /// Returns the names in a folder that are those of partial files, wherever below it.
-pub fn partials(folder: &Path) -> Vec<String> {
+pub(crate) fn partials(folder: &Path) -> Vec<String> {
     describe(folder).into_iter().filter(|line| line.contains(".rcmd-part-")).collect()
 }

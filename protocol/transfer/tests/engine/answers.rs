@@ -1,14 +1,4 @@
 //! A receiver that says very much to a sender that is busy: what waits is bounded.
-#![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "tests may wait")]
-// A panic is how a test fails; clippy exempts test functions, not those beside them.
-#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
-
-#[path = "support/ends.rs"]
-#[allow(dead_code, unreachable_pub, missing_docs)] // Each test program uses a part of it.
-mod ends;
-#[path = "support/script.rs"]
-#[allow(dead_code, unreachable_pub, missing_docs)] // Each test program uses a part of it.
-mod script;
 
 use std::{
     fs,
@@ -16,14 +6,15 @@ use std::{
     sync::mpsc::{Receiver, Sender, channel},
 };
 
-use ends::{Events, source, tree_options};
 use rcmd_transfer::{Summary, Transfer, TransferError};
-use script::{hello, message, resume};
+
+use crate::ends::{Events, source, tree_options};
+use crate::script::{hello, message, resume};
 
 const MIB: u64 = 1 << 20;
 
-/// Says a hello and, once the entries were announced, what a script has, as fast as it is read. Tells when nothing more
-/// is read of it, and how many bytes were.
+/// A stream of a hello and, once the entries were announced, of what a script has, as fast as it is read. It tells when
+/// nothing more is read of it, and how many bytes were.
 struct Flood<S> {
     now: Vec<u8>,
     at: usize,
