@@ -8,7 +8,8 @@ use std::{
 };
 
 use rcmd_transfer::{
-    Destination, NoObserver, Transfer, TransferLimits, TransferOptions, TransferSource,
+    Destination, MetadataOptions, NoObserver, Transfer, TransferLimits, TransferOptions,
+    TransferSource,
 };
 
 /// The hello of an end that takes the other's options.
@@ -29,6 +30,12 @@ fn parts(role: u8, data: &[u8]) -> Option<(TransferOptions, Vec<u8>)> {
         dry_run: has(16),
         in_place: has(32),
         fail_fast: has(64),
+        metadata: MetadataOptions {
+            owner: has(128),
+            xattrs: has(128),
+            acls: has(128),
+            ..MetadataOptions::default()
+        },
         ..TransferOptions::default()
     };
     let begins = if *switches == u8::MAX { Vec::new() } else { hello(role) };

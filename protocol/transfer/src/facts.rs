@@ -1,5 +1,13 @@
 //! What the system says of a file.
 
+mod accounts;
+pub(crate) mod acl;
+pub(crate) mod attributes;
+
+pub use accounts::AccountNames;
+pub(crate) use accounts::Table;
+pub(crate) use attributes::Attributes;
+
 use std::os::fd::AsFd;
 
 use rustix::{

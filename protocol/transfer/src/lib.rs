@@ -71,8 +71,11 @@ mod wire;
 
 pub use confine::{Confinement, Reach, confine};
 pub use destination::{Destination, DestinationKind};
+pub use facts::AccountNames;
 pub use failure::{Failure, FailureKind, TransferError};
-pub use options::TransferOptions;
+pub use options::{
+    MetadataOptions, ModeChange, ModeError, OwnerChange, OwnerError, TransferOptions,
+};
 pub use report::{
     Counts, FileAction, FileEvent, FileKind, FileNotes, NoObserver, Observer, Progress, Summary,
     Withheld,

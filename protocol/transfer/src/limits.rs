@@ -46,6 +46,21 @@ pub(crate) const LISTED_AT_LEAST: usize = 64;
 /// The files of several names that are remembered until all their names were met.
 pub(crate) const LINKED: usize = 131_072;
 
+/// The bytes of the attributes of one entry, with what they take in memory.
+pub(crate) const ATTRIBUTES: usize = 128 * 1024;
+
+/// The attributes of users that one entry has.
+pub(crate) const ATTRIBUTE_COUNT: usize = 1_024;
+
+/// The bytes of the attributes of entries that are not settled.
+pub(crate) const ATTRIBUTES_HELD: usize = 8 * 1024 * 1024;
+
+/// The entries of one access list.
+pub(crate) const ACL_ENTRIES: usize = 512;
+
+/// The bytes of the name of a user or a group.
+pub(crate) const ACCOUNT_NAME: usize = 255;
+
 /// The size, in bytes, from which on a file is written under a name of its own, so that a later try can go on with it.
 pub(crate) const LARGE: u64 = 256 * 1024;
 

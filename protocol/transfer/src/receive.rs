@@ -9,6 +9,7 @@ mod files;
 mod finish;
 mod folders;
 mod links;
+mod metadata;
 mod partial;
 mod place;
 mod target;
@@ -24,6 +25,7 @@ use std::{
 use content::Current;
 use delete::Deletions;
 use links::{Linked, WaitingLink};
+use metadata::{Metadata, Wanted};
 use place::{NameSet, Place, State};
 use target::Maker;
 
@@ -75,6 +77,7 @@ impl Transfer {
             limits: self.limits,
             cancel: self.cancel,
             umask: self.umask,
+            metadata: Metadata::default(),
             takes_links: self.takes_links,
             offers_in_place: self.offers_in_place,
             unmade: None,
@@ -93,7 +96,12 @@ impl Transfer {
             deletions: Deletions::default(),
             stopped: false,
         };
-        let ended = receiver.run(&mut reader).map_err(|error| receiver.cancel.why(error));
+        let ready = Metadata::new(self.accounts, &receiver.options.metadata);
+        let ended = ready.map_err(TransferError::from).and_then(|metadata| {
+            receiver.metadata = metadata;
+            receiver.run(&mut reader)
+        });
+        let ended = ended.map_err(|error| receiver.cancel.why(error));
         if let Err(error) = &ended {
             receiver.give_up(error);
         }
@@ -117,6 +125,7 @@ fn top_place(destination: &Destination, options: &TransferOptions) -> Place {
         time: facts.time,
         found_mode: facts.mode,
         is_own: facts.owner.0 == rustix::process::geteuid().as_raw(),
+        owner: (None, None),
         restore: Cell::new(None),
         busy: Cell::new(1),
         names: RefCell::new(is_compared.then(NameSet::default)),
@@ -131,6 +140,7 @@ struct Pending {
     found: Option<FileFacts>,
     notes: FileNotes,
     has_more_names: bool,
+    wanted: Wanted,
     /// Names that are made when it is there.
     links: Vec<WaitingLink>,
     offer: Option<Offer>,
@@ -181,6 +191,7 @@ struct Receiver<'o, W> {
     limits: TransferLimits,
     cancel: Cancel,
     umask: u32,
+    metadata: Metadata,
     /// Sources themselves may be links.
     takes_links: bool,
     /// The sender may learn what a file has that is written over in place.
@@ -218,19 +229,21 @@ impl<W: Write> Receiver<'_, W> {
             let Some((kind, fields)) = reader.next()? else {
                 return Err(TransferError::Lost(io::ErrorKind::UnexpectedEof.into()));
             };
-            if (2..8).contains(&kind) {
+            if (2..8).contains(&kind) || kind == 9 {
                 self.entries.update(&[kind]);
                 self.entries.update(fields);
             }
+            self.metadata.check(kind)?;
             match ToReceiver::decode(kind, fields)? {
+                ToReceiver::Attributes(said) => {
+                    self.metadata.announce(said, &self.options.metadata)?;
+                }
                 ToReceiver::Folder { mode, time, name } => self.on_folder(mode, time, name)?,
                 ToReceiver::Leave => self.on_leave()?,
                 ToReceiver::File { mode, time, size, has_more_names, digest, name } => {
-                    self.on_file(
-                        &files::Announced { mode, time, size, digest },
-                        has_more_names,
-                        name,
-                    )?;
+                    let mode = self.changed_mode(mode, false);
+                    let announced = files::Announced { mode, time, size, digest };
+                    self.on_file(&announced, has_more_names, name)?;
                 }
                 ToReceiver::Link { time, target, name } => self.on_link(time, target, name)?,
                 ToReceiver::HardLink { to, is_last, name } => {
@@ -238,6 +251,7 @@ impl<W: Write> Receiver<'_, W> {
                 }
                 ToReceiver::Miss { failure, name } => self.on_miss(failure, name)?,
                 ToReceiver::Begin { index, offset, size, stored, mode, time } => {
+                    let mode = self.changed_mode(mode, false);
                     self.on_begin(index, &content::Opening { offset, size, stored, mode, time })?;
                 }
                 ToReceiver::Data(content) => self.on_data(content)?,
@@ -353,9 +367,9 @@ impl<W: Write> Receiver<'_, W> {
 }
 
 /// Returns the permission bits for a file's content.
-fn mode_of_file(announced: u32, found: Option<&FileFacts>, preserve: bool, umask: u32) -> u32 {
+fn mode_of_file(announced: u32, found: Option<&FileFacts>, is_set: bool, umask: u32) -> u32 {
     match found {
-        _ if preserve => announced & PLAIN,
+        _ if is_set => announced & PLAIN,
         Some(found) => found.mode & PLAIN,
         None => announced & 0o777 & !umask,
     }

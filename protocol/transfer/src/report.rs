@@ -26,7 +26,7 @@ pub enum FileAction {
     Created,
     /// Its content, or what it links to, took the place of another.
     Replaced,
-    /// Its content was there; its permission bits or times were set.
+    /// Its content was there; its permission bits, times, owner or attributes were set.
     Adjusted,
     /// It was there as it is.
     Unchanged,
@@ -73,6 +73,12 @@ impl FileNotes {
     pub const SET_ID_DROPPED: Self = Self(32);
     /// A part of it was there from an earlier try.
     pub const RESUMED: Self = Self(64);
+    /// The owner or the group differed.
+    pub const OWNER: Self = Self(256);
+    /// An attribute of users differed.
+    pub const XATTRS: Self = Self(512);
+    /// An access list differed.
+    pub const ACL: Self = Self(1024);
 
     /// Returns both.
     #[must_use]
@@ -130,7 +136,7 @@ pub struct Counts {
     pub bytes: u64,
     /// Folders that were made, and links, symbolic and hard, that were made or replaced.
     pub made: u64,
-    /// Entries whose permission bits or times alone were set.
+    /// Entries whose content was there, and of which something else was set.
     pub adjusted: u64,
     /// Entries that were there as they are.
     pub unchanged: u64,

@@ -10,12 +10,14 @@
 //! ```
 
 mod answers;
+mod attributes;
 mod content;
 mod walk;
 
 use std::{
     collections::{HashMap, VecDeque},
     io::{Read, Write},
+    sync::Arc,
 };
 
 use answers::{Answer, Answers};
@@ -25,7 +27,7 @@ use walk::{Met, Step, Walk};
 use crate::{
     beneath::{Folders, Purpose},
     digest::digest_of_all,
-    facts::Time,
+    facts::{AccountNames, Attributes, Time},
     failure::{Failure, FailureKind, TransferError},
     fields::Body,
     limits,
@@ -74,6 +76,8 @@ impl Transfer {
             walk: Walk::new(sources),
             options,
             cancel: self.cancel,
+            accounts: self.accounts,
+            held: 0,
             tally: Tally::new(observer),
             pending: HashMap::new(),
             wanted: VecDeque::new(),
@@ -98,6 +102,8 @@ struct Pending {
     is_wanted: bool,
     /// The size and digest of its content, once that was sent.
     sent: Option<(u64, [u8; 32])>,
+    /// The bytes of its attributes.
+    weight: usize,
 }
 
 struct Sender<'o, W> {
@@ -108,6 +114,9 @@ struct Sender<'o, W> {
     walk: Walk,
     options: TransferOptions,
     cancel: Cancel,
+    accounts: Arc<AccountNames>,
+    /// The bytes of the attributes of entries that are not settled.
+    held: usize,
     tally: Tally<'o>,
     pending: HashMap<u64, Pending>,
     wanted: VecDeque<Wanted>,
@@ -133,7 +142,7 @@ impl<W: Write> Sender<'_, W> {
             }
             if let Some(wanted) = self.wanted.pop_front() {
                 self.send_content(&wanted)?;
-            } else if !is_walked && self.pending.len() < limits::WINDOW {
+            } else if !is_walked && self.has_room() {
                 is_walked = !self.announce_next()?;
             } else if self.pending.is_empty() {
                 break;
@@ -146,9 +155,16 @@ impl<W: Write> Sender<'_, W> {
         self.finish()
     }
 
+    /// Returns whether one entry more may be announced.
+    fn has_room(&self) -> bool {
+        self.pending.len() < limits::WINDOW
+            && self.held + limits::ATTRIBUTES <= limits::ATTRIBUTES_HELD
+    }
+
     /// Announces the next entry. Returns false when there is none.
     fn announce_next(&mut self) -> Result<bool, TransferError> {
         let step = self.walk.next(self.next, &mut self.folders, &self.options, &mut self.tally);
+        let mut weight = 0;
         let (met, kind) = match step {
             Step::End => return Ok(false),
             Step::Leave => {
@@ -160,11 +176,22 @@ impl<W: Write> Sender<'_, W> {
                 return Ok(true);
             }
             Step::Folder(met) => {
+                // Without its attributes a folder has failed, and what is in it goes along.
+                weight = match self.attributes_of(&met, FileKind::Folder) {
+                    Ok(told) => self.announce_attributes(told)?,
+                    Err(failure) => {
+                        self.miss(&met, failure)?;
+                        0
+                    }
+                };
                 let (mode, time) = attributes(&met);
                 self.announce(&ToReceiver::Folder { mode, time, name: &met.name })?;
                 (met, FileKind::Folder)
             }
             Step::Link(met, target) => {
+                if let Ok(told) = self.attributes_of(&met, FileKind::Link) {
+                    weight = self.announce_attributes(told)?;
+                }
                 let (_, time) = attributes(&met);
                 self.announce(&ToReceiver::Link { time, target: &target, name: &met.name })?;
                 (met, FileKind::Link)
@@ -174,8 +201,10 @@ impl<W: Write> Sender<'_, W> {
                 (met, FileKind::HardLink)
             }
             Step::File(met) => {
-                let digest = match self.digest_of(&met) {
-                    Ok(digest) => digest,
+                let told = self.attributes_of(&met, FileKind::File);
+                let known = told.and_then(|told| Ok((told, self.digest_of(&met)?)));
+                let (told, digest) = match known {
+                    Ok(known) => known,
                     Err(failure) => {
                         if let Some(facts) = &met.facts {
                             self.walk.forget(facts);
@@ -184,6 +213,7 @@ impl<W: Write> Sender<'_, W> {
                         return Ok(true);
                     }
                 };
+                weight = self.announce_attributes(told)?;
                 let (mode, time) = attributes(&met);
                 let size = met.facts.map_or(0, |facts| facts.size);
                 self.announce(&ToReceiver::File {
@@ -199,7 +229,8 @@ impl<W: Write> Sender<'_, W> {
         };
         let size = met.facts.filter(|_| kind == FileKind::File).map_or(0, |facts| facts.size);
         self.tally.met(size);
-        self.pending.insert(self.next, Pending { met, kind, is_wanted: false, sent: None });
+        self.pending.insert(self.next, Pending { met, kind, is_wanted: false, sent: None, weight });
+        self.held += weight;
         self.next += 1;
         Ok(true)
     }
@@ -209,6 +240,16 @@ impl<W: Write> Sender<'_, W> {
         message.encode(&mut self.body);
         self.entries.update(self.body.as_bytes());
         self.writer.send(&self.body)
+    }
+
+    /// Sends what is told of the entry that comes next, and returns the bytes that count.
+    fn announce_attributes(&mut self, told: Option<Attributes>) -> Result<usize, TransferError> {
+        let Some(told) = told else {
+            return Ok(0);
+        };
+        let weight = told.weight();
+        self.announce(&ToReceiver::Attributes(told))?;
+        Ok(weight)
     }
 
     fn say(&mut self, message: &ToReceiver<'_>) -> Result<(), TransferError> {
@@ -246,6 +287,7 @@ impl<W: Write> Sender<'_, W> {
                 let Some(pending) = self.pending.remove(&index) else {
                     return Err(TransferError::Protocol("it settles what was not announced"));
                 };
+                self.held = self.held.saturating_sub(pending.weight);
                 let sent = pending.sent.filter(|_| is_sent(action));
                 let announced =
                     pending.met.facts.filter(|_| self.options.dry_run && is_sent(action));

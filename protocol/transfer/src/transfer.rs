@@ -10,6 +10,7 @@ use std::{
 
 use crate::{
     beneath::Way,
+    facts::AccountNames,
     failure::TransferError,
     fields::Body,
     options::TransferOptions,
@@ -69,6 +70,7 @@ pub struct Transfer {
     pub(crate) way: Option<Way>,
     pub(crate) takes_links: bool,
     pub(crate) offers_in_place: bool,
+    pub(crate) accounts: Arc<AccountNames>,
 }
 
 impl Transfer {
@@ -89,6 +91,7 @@ impl Transfer {
             way: None,
             takes_links: true,
             offers_in_place: false,
+            accounts: Arc::default(),
         }
     }
 
@@ -129,6 +132,13 @@ impl Transfer {
     #[must_use]
     pub fn offering_in_place(mut self) -> Self {
         self.offers_in_place = true;
+        self
+    }
+
+    /// Sets the names by which this end knows users and groups. Without it only their numbers count.
+    #[must_use]
+    pub fn account_names(mut self, names: AccountNames) -> Self {
+        self.accounts = Arc::new(names);
         self
     }
 

@@ -12,8 +12,8 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use rcmd_certs::text::escaped;
 use rcmd_transfer::{
-    Cancel, Destination, DestinationKind, Failure, FailureKind, Reach, Summary, Transfer,
-    TransferError, TransferSource, confine, current_umask,
+    AccountNames, Cancel, Destination, DestinationKind, Failure, FailureKind, Reach, Summary,
+    Transfer, TransferError, TransferSource, confine, current_umask,
 };
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
@@ -64,6 +64,8 @@ fn live() -> Result<bool> {
     let umask = current_umask();
     let _ = rustix::thread::set_name(c"rcmd-transfer");
     let names = list::Names::read(&order);
+    // Its files are read when a name is wanted, by their descriptors.
+    let accounts = AccountNames::of_this_host();
     let reach = match order {
         TransferOrder::Receive { .. } => Reach::Writes,
         TransferOrder::Send { .. } | TransferOrder::List { .. } => Reach::Reads,
@@ -80,6 +82,7 @@ fn live() -> Result<bool> {
     let stdin = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     let input = Input::until_signal(stdin, cancel.clone())?;
     let transfer = Transfer::with_peers_options().umask(umask).cancelled_by(&cancel);
+    let transfer = transfer.account_names(accounts);
     let mut asker = Asker::new(socket);
     let ended = match order {
         TransferOrder::Send { roots, .. } => {

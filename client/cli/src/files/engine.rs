@@ -4,7 +4,7 @@ use std::io;
 use std::thread;
 
 use bytes::Bytes;
-use rcmd_transfer::{Cancel, Transfer, TransferOptions, current_umask};
+use rcmd_transfer::{AccountNames, Cancel, Transfer, TransferOptions, current_umask};
 use tokio::sync::{mpsc, oneshot};
 
 use super::local::{LocalPlace, Sources};
@@ -42,7 +42,12 @@ impl Engine {
         let (writer, to_host) = pipe::to_host();
         let (ended, end) = oneshot::channel();
         let cancel = Cancel::default();
+        let names = match options.metadata.needs_names() {
+            true => AccountNames::of_this_host(),
+            false => AccountNames::default(),
+        };
         let transfer = Transfer::with_options(options).cancelled_by(&cancel);
+        let transfer = transfer.account_names(names);
         thread::Builder::new().name("transfer".to_owned()).spawn(move || {
             // Nobody waits for it any more if the user has given up.
             let _ = ended.send(run(part, transfer, reader, writer, watcher));

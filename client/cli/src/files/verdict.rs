@@ -69,7 +69,9 @@ fn judge(
 ) -> (u8, Option<Summary>, Option<WireError>) {
     match (report.outcome, transfer) {
         // This end could not begin, whatever the host made of that.
-        (_, Some(Err(TransferError::Local(failure)))) => (FAILED, None, Some(wire(&failure))),
+        (_, Some(Err(TransferError::Local(failure)))) => {
+            (unmade_status(&failure), None, Some(wire(&failure)))
+        }
         (Outcome::NotStarted, _) => {
             let failure = report
                 .error
@@ -90,7 +92,7 @@ fn judge(
             (status, Some(summary), None)
         }
         (Outcome::Exited, Some(Err(TransferError::Peer(failure)))) => {
-            (FAILED, None, Some(explained(wire(&failure), said)))
+            (unmade_status(&failure), None, Some(explained(wire(&failure), said)))
         }
         (Outcome::Exited, transfer) => {
             let (summary, failure) = match transfer {
@@ -126,6 +128,12 @@ pub(super) fn not_started_status(failure: &WireError) -> u8 {
     if is_of_a_file(failure) { FAILED } else { status::NOT_STARTED }
 }
 
+/// Returns the exit status of a transfer that an end could not begin or go on with: 125 if no file was looked at, as when
+/// the owner of everything is not known there.
+fn unmade_status(failure: &Failure) -> u8 {
+    if failure.kind == FailureKind::NoSuchUser { status::NOT_STARTED } else { FAILED }
+}
+
 /// Returns whether a failure is that of a path, and not of a host or a request.
 pub(super) fn is_of_a_file(failure: &WireError) -> bool {
     matches!(
@@ -151,6 +159,7 @@ pub(super) fn wire(failure: &Failure) -> WireError {
         FailureKind::TooBig => ErrorKind::TooBig,
         FailureKind::Denied => ErrorKind::Denied,
         FailureKind::Corrupt => ErrorKind::Corrupt,
+        FailureKind::NoSuchUser => ErrorKind::NoSuchUser,
         _ => ErrorKind::LocalIo,
     };
     WireError::new(kind, failure.message.clone())

@@ -8,7 +8,7 @@ use rcmd_certs::files::{self, shown};
 use rcmd_client::Target;
 use rcmd_protocol::limits;
 use rcmd_protocol::outcome::{ErrorKind, WireError};
-use rcmd_transfer::{FileRules, Landing, TransferOptions};
+use rcmd_transfer::{FileRules, Landing, MetadataOptions, TransferOptions};
 
 use super::file::File;
 use super::{Reached, Verbosity, host_of, sets};
@@ -102,6 +102,7 @@ impl CopyRun {
             fail_fast: typed.fail_fast,
             // The folders of a place that was named itself are its own.
             keep_folders: is_itself,
+            metadata: MetadataOptions::default(),
             rules,
         };
         if typed.delete {

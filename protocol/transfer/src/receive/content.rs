@@ -5,6 +5,7 @@ use std::{io::Write, os::fd::OwnedFd, rc::Rc};
 use super::{
     Outcome, Pending, Receiver,
     links::{Linked, Named},
+    metadata::{self, sets_modes},
     mode_of_file, partial,
     place::State,
     target::{self, Target},
@@ -134,7 +135,7 @@ impl<W: Write> Receiver<'_, W> {
         if let Some(found) = &pending.found
             && !matches!(target, Target::InPlace(_))
         {
-            target::keep_owner(target.file(), found)?;
+            target::keep_owner(target.file(), found, pending.wanted.owner)?;
         }
         match target {
             Target::Unnamed(_) => return Ok(digest),
@@ -254,11 +255,13 @@ impl<W: Write> Receiver<'_, W> {
         if let Some(found) = &pending.found
             && !matches!(target, Target::InPlace(_))
         {
-            target::keep_attributes(file, &open, &pending.name, found)?;
+            metadata::set_owner(file, pending.wanted.owner)?;
+            let replaced = pending.wanted.replaces();
+            target::keep_attributes(file, &open, &pending.name, found, replaced)?;
         }
-        let mode =
-            mode_of_file(opening.mode, pending.found.as_ref(), self.options.preserve, self.umask);
-        target::set_mode(file, mode & !SET_ID)?;
+        let is_set = sets_modes(&self.options);
+        let mode = mode_of_file(opening.mode, pending.found.as_ref(), is_set, self.umask);
+        self.equip(file, &pending.wanted, Some(mode & !SET_ID))?;
         if self.options.preserve {
             target::set_times(file, &opening.time.timestamps())?;
         }

@@ -4,7 +4,14 @@ use std::{io::Write, rc::Rc};
 
 use rustix::io::Errno;
 
-use super::{Outcome, Pending, Receiver, links::Linked, partial, place::Place, target, wants_time};
+use super::{
+    Outcome, Pending, Receiver,
+    links::Linked,
+    metadata::{Wanted, sets_modes},
+    partial,
+    place::Place,
+    target, wants_time,
+};
 use crate::{
     facts::{FileFacts, PLAIN, SET_ID, Sort, Time},
     failure::{Failure, FailureKind, TransferError},
@@ -34,14 +41,24 @@ impl<W: Write> Receiver<'_, W> {
         name: &[u8],
     ) -> Result<(), TransferError> {
         let index = self.number(announced.size)?;
+        let wanted = self.metadata.wanted();
         self.files += 1;
         let place = self.place()?;
         let mut has_name = name.to_vec();
         let verdict = self.name_for(&place, name, false).and_then(|name| {
             has_name = name;
-            self.judge_file(&place, announced, &has_name)
+            let wanted = wanted?;
+            let verdict = self.judge_file(&place, announced, &has_name, &wanted)?;
+            if matches!(verdict, Verdict::Wanted(..)) {
+                self.metadata.check_owner(&wanted, None)?;
+            }
+            Ok((verdict, wanted))
         });
         let name = has_name;
+        let (verdict, wanted) = match verdict {
+            Ok((verdict, wanted)) => (Ok(verdict), wanted),
+            Err(failure) => (Err(failure), Wanted::default()),
+        };
         let (found, notes) = match verdict {
             Ok(Verdict::Wanted(found, notes)) if !self.options.dry_run => (found, notes),
             other => {
@@ -69,8 +86,9 @@ impl<W: Write> Receiver<'_, W> {
             self.link_later(index, Linked::Waiting)?;
         }
         place.hold();
+        let links = Vec::new();
         let mut pending =
-            Pending { place, name, found, notes, has_more_names, links: Vec::new(), offer: None };
+            Pending { place, name, found, notes, has_more_names, wanted, links, offer: None };
         let offered = self.offer(index, announced.size, &mut pending);
         self.pending.insert(index, pending);
         self.say(&offered.unwrap_or(ToSender::Need { index }))
@@ -82,6 +100,7 @@ impl<W: Write> Receiver<'_, W> {
         place: &Rc<Place>,
         announced: &Announced,
         name: &[u8],
+        wanted: &Wanted,
     ) -> Result<Verdict, Failure> {
         let dropped =
             FileNotes::default().with_if(announced.mode & SET_ID != 0, FileNotes::SET_ID_DROPPED);
@@ -120,12 +139,16 @@ impl<W: Write> Receiver<'_, W> {
             return Ok(Verdict::Wanted(Some(found), notes));
         }
         let (mode, time) = (announced.mode & PLAIN, announced.time);
-        let has_mode = !self.options.preserve || found.mode & PLAIN == mode;
+        let sets_mode = sets_modes(&self.options);
+        let has_mode = !sets_mode || found.mode & PLAIN == mode;
         let has_time = !wants_time(&self.options, found.time, time);
-        if has_mode && has_time {
+        let lacking = self.lacking(&open, name, &found, wanted)?;
+        let has_rest = lacking == FileNotes::default();
+        if has_mode && has_time && has_rest {
             return Ok(Verdict::Settled(FileAction::Unchanged, FileNotes::default()));
         }
-        notes = notes.with_if(!has_mode, FileNotes::MODE);
+        self.metadata.check_owner(wanted, Some(found.owner))?;
+        notes = notes.with_if(!has_mode, FileNotes::MODE).with(lacking);
         if !self.options.dry_run {
             let file = target::open_entry(&open, name);
             let file = file.map_err(|error| Failure::of(error, "open what is there"))?;
@@ -135,8 +158,8 @@ impl<W: Write> Receiver<'_, W> {
             if !has_time {
                 target::set_times(&file, &time.timestamps())?;
             }
-            if !has_mode {
-                target::set_mode(&file, mode)?;
+            if !has_mode || !has_rest {
+                self.equip(&file, wanted, sets_mode.then_some(mode))?;
             }
         }
         Ok(Verdict::Settled(FileAction::Adjusted, notes))

@@ -4,6 +4,7 @@ use std::{io::Write, rc::Rc};
 
 use super::{
     Receiver,
+    metadata::{self, sets_modes},
     place::{Place, State},
     target,
 };
@@ -44,13 +45,16 @@ impl<W: Write> Receiver<'_, W> {
             return Ok(());
         }
         let wanted = match (place.is_made, place.keeps) {
-            (true, _) if !self.options.preserve => Some(place.mode & !self.umask),
-            (true, _) | (_, false) => Some(place.mode),
-            (false, true) => None,
+            (true, _) if !sets_modes(&self.options) => Some(place.mode & !self.umask),
+            (true, _) => Some(place.mode),
+            (false, false) if sets_modes(&self.options) => Some(place.mode),
+            (false, _) => None,
         };
+        let owner = place.owner;
         let restored = place.restore.take();
         let times = self.options.preserve && (place.is_made || !place.keeps);
-        if wanted.is_none() && restored.is_none() && !self.options.sync {
+        let wants_owner = owner != (None, None);
+        if wanted.is_none() && restored.is_none() && !wants_owner && !self.options.sync {
             return Ok(());
         }
         let open = self.folders.open(folder)?;
@@ -58,6 +62,7 @@ impl<W: Write> Receiver<'_, W> {
         if times && facts.time != place.time {
             target::set_times(&open, &place.time.timestamps())?;
         }
+        metadata::set_owner(&open, owner)?;
         // A folder inherits the setgid bit from the one above; it does not get the source's.
         let wanted = wanted.map(|mode| mode & PLAIN | facts.mode & SET_ID & 0o2000);
         if let Some(mode) = wanted.or(restored)

@@ -14,6 +14,7 @@ use rustix::{
 
 use super::{
     Outcome, Receiver,
+    metadata::{Wanted, owns, sets_modes},
     place::{NameSet, Place, State},
     wants_time,
 };
@@ -41,6 +42,8 @@ impl<W: Write> Receiver<'_, W> {
             return Err(TransferError::Protocol("it announces a folder too deep for any to be"));
         }
         let index = self.number(0)?;
+        let mode = self.changed_mode(mode, true);
+        let wanted = self.metadata.wanted();
         let above = self.place()?;
         let named = self.name_for(&above, name, true);
         // The destination itself may only just have been made.
@@ -49,7 +52,8 @@ impl<W: Write> Receiver<'_, W> {
         let (name, ready) = match named {
             Ok(name) if is_itself => (name, Ok((Rc::clone(&above), FileAction::Unchanged))),
             Ok(name) => {
-                let ready = self.ready_folder(&above, mode, time, &name);
+                let ready =
+                    wanted.and_then(|wanted| self.ready_folder(&above, mode, time, &name, &wanted));
                 (name, ready)
             }
             Err(failure) => (name.to_vec(), Err(failure)),
@@ -191,6 +195,7 @@ impl<W: Write> Receiver<'_, W> {
         mode: u32,
         time: Time,
         name: &[u8],
+        wanted: &Wanted,
     ) -> Result<(Rc<Place>, FileAction), Failure> {
         let is_top = above.above.is_none() && !matches!(self.destination, DestinationKind::Itself);
         let missing = |place: &Rc<Place>| {
@@ -210,7 +215,12 @@ impl<W: Write> Receiver<'_, W> {
             Err(Errno::NOENT) => None,
             Err(error) => return Err(Failure::of(error, "look at what is there")),
         };
+        let is_kept = self.options.keep_folders
+            || (above.above.is_none() && matches!(self.destination, DestinationKind::Named(_)));
         let refused = |kind, text: &str| Err(Failure::new(kind, text));
+        if !is_kept || found.is_none() {
+            self.metadata.check_owner(wanted, found.map(|found| found.owner))?;
+        }
         match found.map(|found| found.sort) {
             None if self.options.dry_run => return Ok(missing(above)),
             None => {
@@ -232,22 +242,24 @@ impl<W: Write> Receiver<'_, W> {
             return refused(FailureKind::Changed, "another folder took its place");
         }
         let descriptor = self.folders.open(&entered)?;
-        if let Err(failure) = self.tally.may_enter(&above.path(name), descriptor.as_fd()) {
-            if found.is_none() {
-                // It is empty, and nobody asked for it.
-                let _ = rustix::fs::unlinkat(&open, name, AtFlags::REMOVEDIR);
-            }
-            return Err(failure);
-        }
         let is_own = found.is_none_or(|found| found.owner.0 == self.account);
         let is_made = found.is_none_or(|found| found.mode == UNFINISHED && is_own);
-        let is_kept = self.options.keep_folders
-            || !self.options.preserve
-            || (above.above.is_none() && matches!(self.destination, DestinationKind::Named(_)));
+        let is_kept = is_kept && !is_made;
+        let may_enter = self.tally.may_enter(&above.path(name), descriptor.as_fd());
+        let equipped = may_enter.and_then(|()| match is_kept {
+            true => Ok(None),
+            false => self.equip_folder(descriptor.as_fd(), wanted, is_made),
+        });
+        if equipped.is_err() && found.is_none() {
+            // It is empty, and nobody asked for it.
+            let _ = rustix::fs::unlinkat(&open, name, AtFlags::REMOVEDIR);
+        }
+        let equipped = equipped?;
+        let owner = if is_kept { (None, None) } else { wanted.owner };
         let is_same = |found: FileFacts| {
-            is_kept
-                || (found.mode & PLAIN == mode & PLAIN
-                    && !wants_time(&self.options, found.time, time))
+            let has_mode = !sets_modes(&self.options) || found.mode & PLAIN == mode & PLAIN;
+            let has_owner = owns(owner, found.owner) && equipped.is_none();
+            is_kept || has_mode && has_owner && !wants_time(&self.options, found.time, time)
         };
         let action = match found {
             None => FileAction::Created,
@@ -261,11 +273,12 @@ impl<W: Write> Receiver<'_, W> {
             state: State::There(entered),
             is_top,
             is_made,
-            keeps: is_kept && !is_made,
+            keeps: is_kept,
             mode,
             time,
-            found_mode: found.map_or(UNFINISHED, |found| found.mode),
+            found_mode: equipped.or(found.map(|found| found.mode)).unwrap_or(UNFINISHED),
             is_own,
+            owner,
             restore: Cell::new(None),
             busy: Cell::new(1),
             names: RefCell::new(is_compared.then(NameSet::default)),

@@ -4,24 +4,24 @@ use std::{
     fs::File,
     io,
     os::{
-        fd::{AsFd, AsRawFd as _, OwnedFd},
+        fd::{AsFd, OwnedFd},
         unix::fs::FileExt as _,
     },
 };
 
 use rustix::{
-    fs::{AtFlags, CWD, Gid, Mode, OFlags, RenameFlags, Timestamps, Uid, XattrFlags},
+    fs::{AtFlags, CWD, Gid, Mode, OFlags, RenameFlags, Timestamps, Uid},
     io::Errno,
 };
 
 use crate::{
-    facts::{FileFacts, SET_ID, Sort},
+    facts::{
+        FileFacts, SET_ID, Sort, acl,
+        attributes::{self, proc_path},
+    },
     failure::{Failure, FailureKind},
     name,
 };
-
-/// The bytes of all names of attributes, and of the value of one, that a file system allows.
-const ATTRIBUTES: usize = 64 * 1024;
 
 /// Where content is written to.
 #[derive(Debug)]
@@ -269,24 +269,33 @@ pub(super) fn set_times(file: impl AsFd, times: &Timestamps) -> Result<(), Failu
     set.map_err(|error| Failure::of(error, "set its times"))
 }
 
-/// Gives a new file the owner of the one that it will replace.
-pub(super) fn keep_owner(file: &File, found: &FileFacts) -> Result<(), Failure> {
+/// Gives a new file the owner and group of the one that it will replace, where others are not wanted.
+pub(super) fn keep_owner(
+    file: &File,
+    found: &FileFacts,
+    wanted: (Option<u32>, Option<u32>),
+) -> Result<(), Failure> {
     let own = FileFacts::of(file).map_err(|error| Failure::of(error, "look at it"))?;
-    if own.owner == found.owner {
+    let kept = |own: u32, found: u32, wanted: Option<u32>| {
+        Some(found).filter(|found| *found != own && wanted.is_none())
+    };
+    let user = kept(own.owner.0, found.owner.0, wanted.0).map(Uid::from_raw);
+    let group = kept(own.owner.1, found.owner.1, wanted.1).map(Gid::from_raw);
+    if user.is_none() && group.is_none() {
         return Ok(());
     }
-    let (uid, gid) = (Uid::from_raw(found.owner.0), Gid::from_raw(found.owner.1));
-    let set = rustix::fs::fchown(file, Some(uid), Some(gid));
+    let set = rustix::fs::fchown(file, user, group);
     set.map_err(|error| Failure::of(error, "keep the owner of the file that is there"))
 }
 
-/// Gives a new file the extended attributes of the one that it will replace, its access list among them. Those that say
-/// what a program may do, or that its content was judged, are not for new content.
+/// Gives a new file the extended attributes of the one that it will replace, its access list among them, unless it is to
+/// have others. Those that say what a program may do, or that its content was judged, are not for new content.
 pub(super) fn keep_attributes(
     file: &File,
     folder: &OwnedFd,
     name: &[u8],
     found: &FileFacts,
+    (new_list, new_others): (bool, bool),
 ) -> Result<(), Failure> {
     let kept = |error| Failure::of(error, "keep the attributes of the file that is there");
     let Ok(old) = open_entry(folder, name) else {
@@ -295,20 +304,14 @@ pub(super) fn keep_attributes(
     if !FileFacts::of(&old).is_ok_and(|now| now.id == found.id) {
         return Ok(());
     }
-    let mut names = vec![0; ATTRIBUTES];
-    let length = match rustix::fs::flistxattr(&old, names.as_mut_slice()) {
-        Ok(length) => length,
-        // It has none, or cannot even be asked.
-        Err(Errno::OPNOTSUPP | Errno::BADF | Errno::NOSYS) => return Ok(()),
-        Err(error) => return Err(kept(error)),
-    };
-    let names = names.get(..length).unwrap_or_default();
-    let is_kept = |name: &&[u8]| name.starts_with(b"user.") || *name == b"system.posix_acl_access";
-    for name in names.split(|byte| *byte == 0).filter(is_kept) {
-        let mut value = vec![0; ATTRIBUTES];
-        let length = rustix::fs::fgetxattr(&old, name, value.as_mut_slice()).map_err(kept)?;
-        let value = value.get(..length).unwrap_or_default();
-        rustix::fs::fsetxattr(file, name, value, XattrFlags::empty()).map_err(kept)?;
+    let mut names = if new_others { Vec::new() } else { attributes::names(&old).map_err(kept)? };
+    if !new_list {
+        names.push(acl::ACCESS.to_vec());
+    }
+    for name in names {
+        if let Some(value) = attributes::get(&old, &name).map_err(kept)? {
+            attributes::set(file, &name, &value).map_err(kept)?;
+        }
     }
     Ok(())
 }
@@ -317,8 +320,4 @@ pub(super) fn keep_attributes(
 pub(super) fn truncate(file: &File, length: u64) -> Result<(), Failure> {
     let set: io::Result<()> = file.set_len(length);
     set.map_err(|error| Failure::of_io(&error, "set its size"))
-}
-
-fn proc_path(file: impl AsFd) -> String {
-    format!("/proc/self/fd/{}", file.as_fd().as_raw_fd())
 }

@@ -1,8 +1,8 @@
 //! What the sender says after its hello.
 
-use super::stream;
+use super::{attributes, stream};
 use crate::{
-    facts::Time,
+    facts::{Attributes, Time},
     failure::Failure,
     fields::{Body, Fields, Malformed},
     limits,
@@ -51,6 +51,8 @@ pub(crate) enum ToReceiver<'a> {
         mode: u32,
         time: Time,
     },
+    /// What the entry that comes next has besides.
+    Attributes(Attributes),
     Data(&'a [u8]),
     Hole(u64),
     End {
@@ -117,6 +119,10 @@ impl<'a> ToReceiver<'a> {
                 body.u64(*stored);
                 body.u32(*mode);
                 body.time(*time);
+            }
+            Self::Attributes(said) => {
+                body.begin(9);
+                attributes::encode(said, body);
             }
             Self::Data(content) => {
                 body.begin(stream::DATA);
@@ -185,6 +191,7 @@ impl<'a> ToReceiver<'a> {
                 mode: fields.mode()?,
                 time: fields.time()?,
             },
+            9 => Self::Attributes(attributes::decode(&mut fields)?),
             stream::DATA => Self::Data(fields.rest()),
             11 => Self::Hole(fields.u64()?),
             12 => Self::End { digest: fields.digest()?, grew: fields.flag()? },

@@ -1,0 +1,430 @@
+//! What files have besides content: permission bits as they are changed, owners, access lists and attributes.
+#![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "tests may wait")]
+#![allow(clippy::print_stdout, reason = "a test that is skipped says so")]
+// A panic is how a test fails; clippy exempts test functions, not those beside them.
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
+#[path = "support/ends.rs"]
+#[allow(dead_code, unreachable_pub, missing_docs)] // Each test program uses a part of it.
+mod ends;
+#[path = "support/tree.rs"]
+#[allow(dead_code, unreachable_pub, missing_docs)] // Each test program uses a part of it.
+mod tree;
+
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt as _, chown, lchown, symlink},
+    path::Path,
+    thread,
+};
+
+use ends::{Ended, inside, named, run, source, transfer, tree_options};
+use rcmd_transfer::{
+    AccountNames, FailureKind, MetadataOptions, Transfer, TransferError, TransferOptions,
+};
+use rustix::{
+    fs::{Gid, Uid, XattrFlags, getxattr, setxattr},
+    thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid},
+};
+use tree::{set_mode, set_time};
+
+const ACCESS: &str = "system.posix_acl_access";
+const DEFAULT: &str = "system.posix_acl_default";
+
+/// An access list: rw-, user 33 r--, r--, user permissions, ---.
+fn acl(user: u32) -> Vec<u8> {
+    let entry = |tag: u16, permissions: u16, id: u32| {
+        [&tag.to_le_bytes()[..], &permissions.to_le_bytes(), &id.to_le_bytes()].concat()
+    };
+    let nobody = u32::MAX;
+    let entries = [
+        entry(1, 6, nobody),
+        entry(2, 5, user),
+        entry(4, 4, nobody),
+        entry(16, 5, nobody),
+        entry(32, 0, nobody),
+    ];
+    [&[2, 0, 0, 0][..], &entries.concat()].concat()
+}
+
+fn get(path: &Path, name: &str) -> Option<Vec<u8>> {
+    let mut value = [0; 512];
+    let length = getxattr(path, name, &mut value[..]).ok()?;
+    Some(value[..length].to_vec())
+}
+
+/// Sets an attribute, and returns whether this place has attributes of its kind.
+fn set(path: &Path, name: &str, value: &[u8]) -> bool {
+    setxattr(path, name, value, XattrFlags::empty()).is_ok()
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::symlink_metadata(path).unwrap().mode() & 0o7777
+}
+
+fn owner(path: &Path) -> (u32, u32) {
+    let facts = fs::symlink_metadata(path).unwrap();
+    (facts.uid(), facts.gid())
+}
+
+fn is_root() -> bool {
+    let is_root = rustix::process::geteuid().is_root();
+    if !is_root {
+        println!("skipped: needs root");
+    }
+    is_root
+}
+
+fn options(metadata: MetadataOptions) -> TransferOptions {
+    TransferOptions { metadata, ..tree_options() }
+}
+
+fn chmod(change: &str) -> MetadataOptions {
+    MetadataOptions { chmod: Some(change.parse().unwrap()), ..MetadataOptions::default() }
+}
+
+fn owning(change: &str) -> MetadataOptions {
+    MetadataOptions { chown: Some(change.parse().unwrap()), ..MetadataOptions::default() }
+}
+
+/// Transfers as an account that is not root, in one group besides its own.
+fn as_account(metadata: MetadataOptions, from: &Path, to: &Path) -> Ended {
+    let transfer = || {
+        let (user, group) = (Uid::from_raw(1_234), Gid::from_raw(4_321));
+        set_thread_groups(&[Gid::from_raw(77)]).unwrap();
+        set_thread_res_gid(group, group, group).unwrap();
+        set_thread_res_uid(user, user, user).unwrap();
+        transfer(&options(metadata), vec![source(from)], named(to))
+    };
+    thread::scope(|scope| scope.spawn(transfer).join().unwrap())
+}
+
+/// A place in which the account of [`as_account`] may write.
+fn open_place() -> tempfile::TempDir {
+    let place = tempfile::tempdir().unwrap();
+    chown(place.path(), Some(1_234), Some(4_321)).unwrap();
+    set_mode(place.path(), 0o755);
+    place
+}
+
+#[test]
+fn bits_are_changed_from_those_of_the_source_wherever_a_file_is() {
+    let place = tempfile::tempdir().unwrap();
+    let path = |name: &str| place.path().join(name);
+    fs::create_dir_all(path("s/d")).unwrap();
+    fs::create_dir_all(path("t/d")).unwrap();
+    set_mode(&path("s/d"), 0o750);
+    for name in ["new", "same", "replaced", "special"] {
+        fs::write(path("s").join(name), b"content").unwrap();
+        set_mode(&path("s").join(name), 0o640);
+        set_time(&path("s").join(name), 1_600_000_000, 0);
+    }
+    set_mode(&path("s/special"), 0o4755);
+    fs::write(path("t/same"), b"content").unwrap();
+    set_time(&path("t/same"), 1_600_000_000, 0);
+    fs::write(path("t/replaced"), b"other").unwrap();
+    let ended =
+        transfer(&options(chmod("Dg+w,Fu+x,o=")), vec![source(&path("s"))], named(&path("t")));
+    assert_eq!(ended.summary().counts.failed, 0);
+    for (name, expected) in
+        [("d", 0o770), ("new", 0o740), ("same", 0o740), ("replaced", 0o740), ("special", 0o750)]
+    {
+        assert_eq!(mode(&path("t").join(name)), expected, "{name}");
+    }
+    let again =
+        transfer(&options(chmod("Dg+w,Fu+x,o=")), vec![source(&path("s"))], named(&path("t")));
+    assert_eq!((again.summary().counts.unchanged, again.summary().counts.adjusted), (6, 0));
+}
+
+#[test]
+fn bits_are_changed_without_preserve_too_and_setuid_is_never_set() {
+    let place = tempfile::tempdir().unwrap();
+    let path = |name: &str| place.path().join(name);
+    fs::write(path("f"), b"content").unwrap();
+    set_mode(&path("f"), 0o644);
+    for (change, before, expected) in [
+        ("755", None, 0o755),
+        ("+w", Some(0o600), 0o644),
+        ("u+s,g+s", None, 0o644),
+        ("6711", None, 0o711),
+    ] {
+        let to = path("g");
+        let _ = fs::remove_file(&to);
+        if let Some(mode) = before {
+            fs::write(&to, b"other").unwrap();
+            set_mode(&to, mode);
+        }
+        let options = TransferOptions { metadata: chmod(change), ..TransferOptions::default() };
+        transfer(&options, vec![source(&path("f"))], named(&to)).summary();
+        assert_eq!(mode(&to), expected, "{change}");
+    }
+}
+
+#[test]
+fn owners_are_those_of_the_source_for_files_folders_and_links() {
+    if !is_root() {
+        return;
+    }
+    let place = tempfile::tempdir().unwrap();
+    let path = |name: &str| place.path().join(name);
+    fs::create_dir_all(path("s/d")).unwrap();
+    fs::write(path("s/d/f"), b"content").unwrap();
+    fs::write(path("s/large"), vec![b'x'; 400_000]).unwrap();
+    symlink("nowhere", path("s/l")).unwrap();
+    let names = ["d", "d/f", "large", "l"];
+    for (number, name) in names.iter().enumerate() {
+        let number = 100_000 + number as u32;
+        lchown(path("s").join(name), Some(number), Some(number + 50)).unwrap();
+    }
+    // What is there belongs to others.
+    fs::create_dir_all(path("t/d")).unwrap();
+    fs::write(path("t/large"), b"older").unwrap();
+    chown(path("t/large"), Some(7), Some(7)).unwrap();
+    let metadata = MetadataOptions { owner: true, ..MetadataOptions::default() };
+    let from = || vec![source(&path("s"))];
+    let top = owner(&path("t"));
+    transfer(&options(metadata.clone()), from(), named(&path("t"))).summary();
+    for name in names {
+        assert_eq!(owner(&path("t").join(name)), owner(&path("s").join(name)), "{name}");
+    }
+    assert_eq!(owner(&path("t")), top, "the folder that it goes into is its owner's");
+    assert_eq!(tree::describe(&path("t")), tree::describe(&path("s")));
+    lchown(path("t/d/f"), Some(7), None).unwrap();
+    lchown(path("t/l"), Some(7), None).unwrap();
+    let again = transfer(&options(metadata), from(), named(&path("t"))).summary().counts;
+    assert_eq!((again.sent, again.adjusted), (0, 2));
+    assert_eq!(owner(&path("t/d/f")), owner(&path("s/d/f")));
+}
+
+#[test]
+fn everything_gets_the_owner_that_was_named_before_that_of_the_source() {
+    if !is_root() {
+        return;
+    }
+    let place = tempfile::tempdir().unwrap();
+    let path = |name: &str| place.path().join(name);
+    fs::create_dir_all(path("s/d")).unwrap();
+    fs::write(path("s/d/f"), b"content").unwrap();
+    chown(path("s/d/f"), Some(100_000), Some(100_001)).unwrap();
+    for (change, keeps, expected) in [
+        ("5000", true, (5_000, 100_001)),
+        (":6000", true, (100_000, 6_000)),
+        ("5000:6000", false, (5_000, 6_000)),
+        (":6000", false, (0, 6_000)),
+    ] {
+        let metadata = MetadataOptions { owner: keeps, ..owning(change) };
+        let _ = fs::remove_dir_all(path("t"));
+        transfer(&options(metadata), vec![source(&path("s"))], named(&path("t"))).summary();
+        assert_eq!(owner(&path("t/d/f")), expected, "{change} {keeps}");
+    }
+}
+
+#[test]
+fn an_owner_that_nobody_knows_ends_it_before_anything_is_made() {
+    let place = tempfile::tempdir().unwrap();
+    let path = |name: &str| place.path().join(name);
+    fs::create_dir(path("s")).unwrap();
+    for change in ["no-such-user", ":no-such-group", "4294967295"] {
+        let sender = Transfer::with_options(options(owning(change)));
+        let receiver = Transfer::with_peers_options().account_names(AccountNames::of_this_host());
+        let from = vec![source(&path("s"))];
+        let ended = run(sender, receiver, from, named(&path("t")), |stream| stream);
+        let kind = |ended| match ended {
+            Err(TransferError::Peer(failure) | TransferError::Local(failure)) => Some(failure.kind),
+            _ => None,
+        };
+        assert_eq!(kind(ended.receiver), Some(FailureKind::NoSuchUser), "{change}");
+        assert_eq!(kind(ended.sender), Some(FailureKind::NoSuchUser), "{change}");
+        assert!(!path("t").exists());
+    }
+}
+
+#[test]
+fn an_account_keeps_its_groups_and_is_refused_what_only_root_may() {
+    if !is_root() {
+        return;
+    }
+    let place = open_place();
+    let path = |name: &str| place.path().join(name);
+    for (name, user, group) in
+        [("own", 1_234, 4_321), ("shared", 1_234, 77), ("other", 1_234, 78), ("root", 0, 0)]
+    {
+        fs::write(path(name), b"content").unwrap();
+        chown(path(name), Some(user), Some(group)).unwrap();
+    }
+    fs::write(path("t-other"), b"as it was").unwrap();
+    let keeping = || MetadataOptions { owner: true, ..MetadataOptions::default() };
+    for (name, is_taken) in [("own", true), ("shared", true), ("other", false), ("root", false)] {
+        let to = path(&format!("t-{name}"));
+        let ended = as_account(keeping(), &path(name), &to);
+        let counts = ended.summary().counts;
+        assert_eq!((counts.sent, counts.failed), (u64::from(is_taken), u64::from(!is_taken)));
+        assert_eq!(ended.received.crossed > 0, is_taken, "what cannot be given is not sent");
+        match is_taken {
+            true => assert_eq!(owner(&to), owner(&path(name)), "{name}"),
+            false => assert_eq!(ended.received.lines, [format!("Failed t-{name} permission")]),
+        }
+    }
+    assert!(!path("t-root").exists());
+    assert_eq!(fs::read(path("t-other")).unwrap(), b"as it was");
+    assert!(tree::partials(place.path()).is_empty());
+    // What has the right owner already needs no right to give it.
+    let ended = as_account(keeping(), &path("own"), &path("t-own"));
+    assert_eq!(ended.summary().counts.failed, 0);
+    let ended = as_account(owning("0"), &path("own"), &path("t"));
+    assert_eq!(ended.received.lines, ["Failed t permission"]);
+}
+
+#[test]
+fn a_new_owner_keeps_no_setuid_bit_of_the_file_that_was_there() {
+    if !is_root() {
+        return;
+    }
+    let place = tempfile::tempdir().unwrap();
+    let path = |name: &str| place.path().join(name);
+    for name in ["f", "g"] {
+        fs::write(path(name), b"content").unwrap();
+        set_time(&path(name), 1_600_000_000, 0);
+    }
+    set_mode(&path("g"), 0o4755);
+    let options = TransferOptions { metadata: owning("1234"), ..TransferOptions::default() };
+    transfer(&options, vec![source(&path("f"))], named(&path("g"))).summary();
+    assert_eq!((owner(&path("g")).0, mode(&path("g"))), (1_234, 0o755));
+}
+
+#[test]
+fn attributes_of_users_are_those_of_the_source_and_no_others() {
+    let place = tempfile::tempdir().unwrap();
+    let path = |name: &str| place.path().join(name);
+    fs::create_dir_all(path("s/d")).unwrap();
+    fs::create_dir_all(path("t/d")).unwrap();
+    for name in ["new", "replaced", "same", "none"] {
+        fs::write(path("s").join(name), b"content").unwrap();
+        set_time(&path("s").join(name), 1_600_000_000, 0);
+    }
+    fs::write(path("t/replaced"), b"other").unwrap();
+    for name in ["same", "none"] {
+        fs::copy(path("s").join(name), path("t").join(name)).unwrap();
+        set_time(&path("t").join(name), 1_600_000_000, 0);
+    }
+    let long = vec![b'v'; 3_000];
+    for name in ["new", "replaced", "same", "d"] {
+        if !set(&path("s").join(name), "user.a", name.as_bytes()) {
+            println!("skipped: needs attributes of users");
+            return;
+        }
+        assert!(set(&path("s").join(name), "user.long", &long) || name == "d");
+    }
+    for name in ["replaced", "same", "none", "d"] {
+        set(&path("t").join(name), "user.old", b"of the file that was there");
+    }
+    let privileges = [1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    set(&path("s/new"), "security.capability", &privileges);
+    let metadata = MetadataOptions { xattrs: true, ..MetadataOptions::default() };
+    let copied =
+        || transfer(&options(metadata.clone()), vec![source(&path("s"))], named(&path("t")));
+    let counts = copied().summary().counts;
+    assert_eq!((counts.sent, counts.adjusted, counts.failed), (2, 3, 0));
+    for name in ["new", "replaced", "same", "d"] {
+        let to = path("t").join(name);
+        assert_eq!(get(&to, "user.a").as_deref(), Some(name.as_bytes()));
+        assert_eq!(get(&to, "user.old"), None, "{name}");
+        let mut value = vec![0; 4_096];
+        let length = getxattr(&to, "user.long", &mut value[..]);
+        assert!(length == Ok(3_000) || name == "d", "{name}: {length:?}");
+    }
+    assert_eq!(get(&path("t/none"), "user.old"), None);
+    assert_eq!(get(&path("t/new"), "security.capability"), None);
+    let counts = copied().summary().counts;
+    assert_eq!((counts.unchanged, counts.adjusted, counts.sent), (6, 0, 0));
+}
+
+#[test]
+fn access_lists_are_those_of_the_source_and_no_others() {
+    let place = tempfile::tempdir().unwrap();
+    let path = |name: &str| place.path().join(name);
+    fs::create_dir_all(path("s/d/below")).unwrap();
+    fs::create_dir_all(path("t/e")).unwrap();
+    fs::create_dir_all(path("s/e")).unwrap();
+    for name in ["listed", "plain", "d/f", "e/f"] {
+        fs::write(path("s").join(name), b"content").unwrap();
+        set_mode(&path("s").join(name), 0o640);
+        set_time(&path("s").join(name), 1_600_000_000, 0);
+    }
+    let has_lists = set(&path("s/listed"), ACCESS, &acl(33))
+        && set(&path("s/d"), ACCESS, &acl(34))
+        && set(&path("s/d"), DEFAULT, &acl(35));
+    if !has_lists {
+        println!("skipped: needs access lists");
+        return;
+    }
+    set_mode(&path("s/d"), 0o750);
+    // What is there has others, and hands them on to what is made in it.
+    fs::copy(path("s/plain"), path("t/plain")).unwrap();
+    set_mode(&path("t/plain"), 0o640);
+    assert!(set(&path("t/plain"), ACCESS, &acl(7)) && set(&path("t/e"), DEFAULT, &acl(7)));
+    set_time(&path("t/plain"), 1_600_000_000, 0);
+    let metadata = MetadataOptions { acls: true, ..MetadataOptions::default() };
+    let copied =
+        || transfer(&options(metadata.clone()), vec![source(&path("s"))], named(&path("t")));
+    assert_eq!(copied().summary().counts.failed, 0);
+    for name in ["listed", "plain", "d", "d/f", "d/below", "e", "e/f"] {
+        let (from, to) = (path("s").join(name), path("t").join(name));
+        assert_eq!(get(&to, ACCESS), get(&from, ACCESS), "{name}");
+        assert_eq!(get(&to, DEFAULT), get(&from, DEFAULT), "{name}");
+        assert_eq!(mode(&to), mode(&from), "{name}");
+    }
+    let counts = copied().summary().counts;
+    assert_eq!((counts.adjusted, counts.sent), (0, 0));
+}
+
+#[test]
+fn a_file_that_is_replaced_keeps_its_access_list_and_attributes_unless_others_come() {
+    let place = tempfile::tempdir().unwrap();
+    let path = |name: &str| place.path().join(name);
+    fs::write(path("f"), b"new").unwrap();
+    let keeps = |metadata: MetadataOptions| {
+        fs::write(path("g"), b"old content").unwrap();
+        set_mode(&path("g"), 0o640);
+        let has = set(&path("g"), ACCESS, &acl(33)) && set(&path("g"), "user.k", b"1");
+        let options = TransferOptions { metadata, ..TransferOptions::default() };
+        transfer(&options, vec![source(&path("f"))], named(&path("g"))).summary();
+        assert_eq!(fs::read(path("g")).unwrap(), b"new");
+        let kept = (get(&path("g"), ACCESS).is_some(), get(&path("g"), "user.k").is_some());
+        fs::remove_file(path("g")).unwrap();
+        has.then_some(kept)
+    };
+    let Some(kept) = keeps(MetadataOptions::default()) else {
+        println!("skipped: needs access lists and attributes");
+        return;
+    };
+    assert_eq!(kept, (true, true));
+    let only = MetadataOptions { acls: true, ..MetadataOptions::default() };
+    assert_eq!(keeps(only), Some((false, true)));
+    let only = MetadataOptions { xattrs: true, ..MetadataOptions::default() };
+    assert_eq!(keeps(only), Some((true, false)));
+}
+
+#[test]
+fn a_dry_run_tells_what_would_be_given_and_gives_nothing() {
+    let place = tempfile::tempdir().unwrap();
+    let path = |name: &str| place.path().join(name);
+    for name in ["s", "t"] {
+        fs::create_dir_all(path(name).join("d")).unwrap();
+        fs::write(path(name).join("f"), b"content").unwrap();
+        set_time(&path(name).join("f"), 1_600_000_000, 0);
+        set_time(&path(name).join("d"), 1_600_000_000, 0);
+    }
+    if !(set(&path("s/f"), "user.a", b"1") && set(&path("s/d"), "user.a", b"1")) {
+        println!("skipped: needs attributes of users");
+        return;
+    }
+    let metadata = MetadataOptions { xattrs: true, ..chmod("F600") };
+    let options = TransferOptions { dry_run: true, ..options(metadata) };
+    let ended = transfer(&options, vec![source(&path("s"))], inside(place.path()));
+    drop(ended);
+    let ended = transfer(&options, vec![source(&path("s"))], named(&path("t")));
+    assert_eq!(ended.summary().counts.adjusted, 2);
+    assert_eq!((get(&path("t/f"), "user.a"), get(&path("t/d"), "user.a")), (None, None));
+    assert_ne!(mode(&path("t/f")), 0o600);
+}
