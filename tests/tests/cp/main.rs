@@ -4,6 +4,7 @@ mod ends;
 mod landing;
 mod listing;
 mod many;
+mod metadata;
 mod pushing;
 mod shown;
 mod tree;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue};
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, ValueHint};
+use rcmd_transfer::{ModeChange, OwnerChange};
 
 use super::{Common, Refused, duration};
 
@@ -73,6 +74,28 @@ pub(crate) struct CopyArguments {
     /// New files get the permission bits of the source less the umask; files that are replaced keep theirs.
     #[arg(long, conflicts_with = "preserve", hide_short_help = true)]
     pub(crate) no_preserve: bool,
+    /// Keep owner and group, by name where both sides know it
+    ///
+    /// Needs root where files are received; a group that the account is in may be kept without.
+    #[arg(long, hide_short_help = true)]
+    pub(crate) owner: bool,
+    /// Give everything to this owner or group of the destination
+    ///
+    /// USER, USER:GROUP or :GROUP, by name or number. Goes before --owner. Needs root, as --owner.
+    #[arg(long, value_name = "USER[:GROUP]", hide_short_help = true)]
+    pub(crate) chown: Option<OwnerChange>,
+    /// Change permission bits, such as u+x, go= or D755,F644
+    ///
+    /// As for chmod, or several with commas between; one that begins with D or F is for folders or files alone. What
+    /// it makes of the bits of SRC is set, also on files that were there. Setuid and setgid are never set.
+    #[arg(long, value_name = "MODE", hide_short_help = true, allow_hyphen_values = true)]
+    pub(crate) chmod: Option<ModeChange>,
+    /// Keep extended attributes: those of `user.`, and no others
+    #[arg(long, hide_short_help = true)]
+    pub(crate) xattrs: bool,
+    /// Keep POSIX access lists
+    #[arg(long, hide_short_help = true)]
+    pub(crate) acls: bool,
     /// DST is the place itself, also if it is a folder
     #[arg(short = 'T')]
     pub(crate) no_target_folder: bool,
@@ -177,13 +200,17 @@ const OPTIONS: &[(&[&str], &str)] = &[
     (&["-P", "--port"], "Write the port before the path, as in `web1:7000:/tmp/x`."),
     (
         &["-a", "--archive"],
-        "-r keeps permission bits, times, links and hard links; owners are not kept.",
+        "-r keeps permission bits, times, links and hard links; write --owner, --xattrs and --acls for the rest.",
     ),
     (&["-R"], "Write -r."),
     (&["-n"], "Write --dry-run."),
     (&["-c"], "Write --checksum."),
     (&["-u"], "Write --update; a user is named with -l USER."),
     (&["-L", "-H", "--dereference"], "Links in what is typed are followed, and none below it."),
+    (&["-o", "-g", "--group"], "Write --owner."),
+    (&["-A"], "Write --acls."),
+    (&["-X"], "Write --xattrs."),
+    (&["--perms"], "Write -p."),
     (&["--inplace"], "Write --in-place."),
     (&["--itemize-changes"], "Write --itemize."),
     (&["--del", "--delete-after", "--delete-before", "--delete-during"], "Write --delete."),
@@ -293,8 +320,9 @@ mod tests {
             (&["-x", "web3", "a", "h:b"][..], "'@web!web3:PATH'"),
             (&["-P", "22", "a", "h:b"], "web1:7000:/tmp/x"),
             (&["-a", "a", "h:b"], "-r keeps"),
-            (&["--owner", "a", "h:b"], "`rcmd-client cp -h`"),
-            (&["--chown", "root", "a", "h:b"], "unexpected argument"),
+            (&["-X", "a", "h:b"], "--xattrs"),
+            (&["--chown", "a:b:c", "a", "h:b"], "names no owner"),
+            (&["--chmod", "u+z", "a", "h:b"], "is no mode"),
             (&["--delta", "a", "h:b"], "unexpected argument"),
             (&["--bwlimit", "1", "a", "h:b"], "unexpected argument"),
             (&["--delete", "a", "h:b"], "--recursive"),

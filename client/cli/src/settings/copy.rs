@@ -102,7 +102,13 @@ impl CopyRun {
             fail_fast: typed.fail_fast,
             // The folders of a place that was named itself are its own.
             keep_folders: is_itself,
-            metadata: MetadataOptions::default(),
+            metadata: MetadataOptions {
+                owner: typed.owner,
+                xattrs: typed.xattrs,
+                acls: typed.acls,
+                chown: typed.chown.clone(),
+                chmod: typed.chmod.clone(),
+            },
             rules,
         };
         if typed.delete {
