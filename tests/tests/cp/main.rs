@@ -7,6 +7,7 @@ mod many;
 mod metadata;
 mod pushing;
 mod shown;
+mod software;
 mod tree;
 
 use std::ffi::OsStr;
