@@ -96,16 +96,31 @@ impl Transfer {
             deletions: Deletions::default(),
             stopped: false,
         };
-        let ready = Metadata::new(self.accounts, &receiver.options.metadata);
-        let ended = ready.map_err(TransferError::from).and_then(|metadata| {
-            receiver.metadata = metadata;
-            receiver.run(&mut reader)
-        });
+        let ended = match Metadata::new(self.accounts, &receiver.options.metadata) {
+            Ok(metadata) => {
+                receiver.metadata = metadata;
+                receiver.run(&mut reader)
+            }
+            Err(failure) => Err(failure.into()),
+        };
         let ended = ended.map_err(|error| receiver.cancel.why(error));
         if let Err(error) = &ended {
             receiver.give_up(error);
+            if receiver.next == 0 && matches!(error, TransferError::Local(_)) {
+                hear_out(&mut reader);
+            }
         }
         ended
+    }
+}
+
+/// Reads what a sender says before it hears that nothing is taken, and ends: a stream that is closed before all of it was
+/// read may lose what was said last. That is no more than it may announce unanswered, with what is no entry.
+fn hear_out<R: Read>(reader: &mut MessageReader<R>) {
+    for _ in 0..limits::ANSWERS {
+        if !matches!(reader.next(), Ok(Some(_))) {
+            return;
+        }
     }
 }
 

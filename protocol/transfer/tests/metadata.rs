@@ -224,6 +224,9 @@ fn an_owner_that_nobody_knows_ends_it_before_anything_is_made() {
     let place = tempfile::tempdir().unwrap();
     let path = |name: &str| place.path().join(name);
     fs::create_dir(path("s")).unwrap();
+    for number in 0..2_000 {
+        fs::write(path("s").join(number.to_string()), b"").unwrap();
+    }
     for change in ["no-such-user", ":no-such-group", "4294967295"] {
         let sender = Transfer::with_options(options(owning(change)));
         let receiver = Transfer::with_peers_options().account_names(AccountNames::of_this_host());
