@@ -12,6 +12,7 @@ use rcmd_certs::{
 use crate::{
     error::Error,
     renewal::{self, Renewed, When},
+    target::AddressFamily,
 };
 
 /// The default of [`Config::connect_timeout`].
@@ -27,6 +28,7 @@ pub struct Config {
     usable_until: Option<i64>,
     pub(crate) connect_timeout: Duration,
     pub(crate) compress: bool,
+    pub(crate) family: Option<AddressFamily>,
 }
 
 impl Config {
@@ -48,6 +50,7 @@ impl Config {
             usable_until,
             connect_timeout: CONNECT_TIMEOUT,
             compress: false,
+            family: None,
         })
     }
 
@@ -86,8 +89,8 @@ impl Config {
 
     /// Returns this configuration with the present files.
     fn reread(&self) -> Result<Self, Error> {
-        let Self { connect_timeout, compress, .. } = *self;
-        Ok(Self { connect_timeout, compress, ..Self::from_dir(self.layout.dir())? })
+        let Self { connect_timeout, compress, family, .. } = *self;
+        Ok(Self { connect_timeout, compress, family, ..Self::from_dir(self.layout.dir())? })
     }
 
     /// Compresses connections, if the server agrees. This helps on a slow link and costs processor time. The
@@ -95,6 +98,13 @@ impl Config {
     #[must_use]
     pub fn compress(mut self, compress: bool) -> Self {
         self.compress = compress;
+        self
+    }
+
+    /// Tries only addresses of this family; with `None`, all addresses of a host.
+    #[must_use]
+    pub fn address_family(mut self, only: Option<AddressFamily>) -> Self {
+        self.family = only;
         self
     }
 

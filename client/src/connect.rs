@@ -258,7 +258,16 @@ impl Host {
     async fn connect(&self, deadline: Instant) -> Result<TlsStream<TcpStream>, DialError> {
         let Self { config, target } = self;
         let not_final = |error| DialError { error, is_final: false };
-        let addresses = resolve(target, deadline).await.map_err(not_final)?;
+        let mut addresses = resolve(target, deadline).await.map_err(not_final)?;
+        if let Some(family) = config.family {
+            addresses.retain(|address| family.has(address));
+            if addresses.is_empty() {
+                let reason = format!("it has no {family} address");
+                let source = io::Error::new(ErrorKind::NotFound, reason);
+                let target = Box::new(target.clone());
+                return Err(not_final(Error::Resolve { target, source }));
+            }
+        }
         let stream = tcp(target, &addresses, deadline).await.map_err(not_final)?;
         handshake(config, target, stream, deadline).await
     }

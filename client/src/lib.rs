@@ -68,4 +68,4 @@ pub use rcmd_protocol::{
 pub use report::Report;
 pub use stdin::ChildStdin;
 pub use stream::{ChildStderr, ChildStdout};
-pub use target::{InvalidTarget, Target};
+pub use target::{AddressFamily, InvalidTarget, Target};

@@ -67,7 +67,13 @@ fn accesses() -> [Access; 5] {
     let endpoint =
         || Endpoint::Port { host: "x".into(), address: Some(moment().source), port: 5432 };
     [
-        Access::Read(FileFacts { path: "/x".into(), account: account(), uid, size: 1 }),
+        Access::Read(FileFacts {
+            path: "/x".into(),
+            account: account(),
+            uid,
+            size: 1,
+            lock: Some("x".into()),
+        }),
         Access::Forward(SocketFacts { account: account(), uid, endpoint: endpoint() }),
         Access::Listen(SocketFacts { account: account(), uid, endpoint: endpoint() }),
         Access::Relay,

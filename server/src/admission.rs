@@ -5,6 +5,7 @@
 //! | [`turns`] | turns at work that only few may do at once |
 //! | `queue`, `bucket`, `pace`, `throttle` | slots to run, given to identities in turn; rates; delays |
 //! | [`folders`] | folders that transfers hold open before they begin |
+//! | [`judging`] | the work of judging what transfers ask |
 //! | [`budget`] | the memory that is held for clients |
 //! | [`locks`] | names that one command on the host holds at a time |
 //! | [`slots`] | limits on the number of connections |
@@ -12,6 +13,7 @@
 mod bucket;
 pub(crate) mod budget;
 pub(crate) mod folders;
+pub(crate) mod judging;
 pub(crate) mod locks;
 mod pace;
 mod queue;

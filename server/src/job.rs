@@ -50,7 +50,7 @@ use tokio_util::task::TaskTracker;
 
 use self::{idempotency::IdempotencyLog, registry::KeyReservation};
 use crate::{
-    admission::{Admission, budget::Budget, locks::Locks},
+    admission::{Admission, budget::Budget, judging::JudgingShares, locks::Locks},
     audit::Audit,
     config::{OnReload, limits::Limits},
     policy::Rules,
@@ -112,6 +112,8 @@ pub(crate) struct Shared {
     pub limits: ArcSwap<Limits>,
     /// The memory that is held for clients.
     pub budget: Arc<Budget>,
+    /// The shares of identities in judging what their transfers ask.
+    pub judging: JudgingShares,
     /// The keys that outlive their jobs.
     pub idempotency: Arc<IdempotencyLog>,
     /// The names that one command holds at a time.

@@ -57,6 +57,7 @@ pub use self::{
     vocabulary::{Action, Host, Vocabulary},
 };
 use self::{
+    access::FileFacts,
     digests::Digests,
     query::{Query, names, quoted},
     rule::Rule,
@@ -259,7 +260,7 @@ pub fn needs_digest(
 
 /// Evaluates what a peer asks for other than to run a command: reading and writing files among
 /// others. `slice` has the peer's identity, `access` the action with the account, its user ID, the
-/// path and the size, and `context` the peer's address, its way and the time. Does no I/O.
+/// path, the size and the lock, and `context` the peer's address, its way and the time. Does no I/O.
 ///
 /// # Errors
 /// The denial, for the client and the log.
@@ -274,6 +275,8 @@ pub fn authorize_access(
     let permits = query.evaluate(cedar_context)?;
     let permits = match access {
         Access::Listen(facts) if facts.endpoint.is_open() => query.with_address(permits)?,
+        Access::Read(FileFacts { lock: Some(lock), .. })
+        | Access::Write(FileFacts { lock: Some(lock), .. }) => query.with_lock(permits, lock)?,
         Access::Terminal(HostFacts { program, .. }) => match &program.writable {
             Some(writable) => return Err(query.writable(writable)),
             None => permits,

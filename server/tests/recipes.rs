@@ -10,7 +10,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use rcmd_protocol::{frame::Mode, request::Request};
+use rcmd_protocol::{
+    frame::{Lock, Mode},
+    request::Request,
+};
 use rcmd_server::{
     policy::{
         Access, Action, Denial, Host, HostFacts, RequestContext, Rules, Vocabulary,
@@ -22,7 +25,7 @@ use rcmd_server::{
 };
 
 /// A question as the document writes it:
-/// `yes USER/GROUP,... as ACCOUNT [on LABEL] [from ADDRESS] [at HH:MM] [with NAME=VALUE]: WORDS`.
+/// `yes USER/GROUP,... as ACCOUNT [on LABEL] [from ADDRESS] [at HH:MM] [with NAME=VALUE] [under LOCK]: WORDS`.
 /// `$ ` before the words makes them a shell line, and `@ACTION ` another action with its object.
 struct Line {
     permitted: bool,
@@ -35,6 +38,7 @@ struct Circumstances {
     who: Principal,
     host: Host,
     account: String,
+    lock: Option<String>,
     moment: RequestContext,
 }
 
@@ -66,13 +70,14 @@ impl Line {
         let groups = groups.split(',').filter(|group| !group.is_empty()).map(str::to_owned);
         let who = Principal { user: user.to_owned(), groups: groups.collect() };
         let (mut account, mut label, mut source) = ("root", "web", "192.0.2.1");
-        let (mut time, mut env) = (12 * 60, Vec::new());
+        let (mut time, mut env, mut lock) = (12 * 60, Vec::new(), None);
         while let Some(word) = head.next() {
             let value = head.next().unwrap();
             match word {
                 "as" => account = value,
                 "on" => label = value,
                 "from" => source = value,
+                "under" => lock = Some(value.to_owned()),
                 "with" => env.push(value.as_bytes().to_vec()),
                 "at" => {
                     let (hours, minutes) = value.split_once(':').unwrap();
@@ -85,6 +90,7 @@ impl Line {
             who,
             host: Host { name: "host1".into(), labels: vec![label.to_owned()] },
             account: account.to_owned(),
+            lock,
             moment: RequestContext {
                 source: source.parse().unwrap(),
                 way: Way::Tcp,
@@ -121,7 +127,12 @@ impl Circumstances {
                 (Mode::Exec, text.split(' ').map(bytes).collect(), name)
             }
         };
-        let request = Request::builder(mode, args).envs(env).build().unwrap();
+        let mut request = Request::builder(mode, args);
+        request.envs(env);
+        self.lock.iter().for_each(|name| {
+            request.lock(Lock { name: name.clone(), wait_ms: 0 });
+        });
+        let request = request.build().unwrap();
         Asked::Command(request, self.facts(Path::new("/usr/bin").join(program)))
     }
 
@@ -135,6 +146,7 @@ impl Circumstances {
             account: self.account.clone().into(),
             uid: self.uid(),
             size,
+            lock: self.lock.clone(),
         };
         let endpoint = || {
             let (host, port) = object.rsplit_once(':').unwrap();
@@ -224,13 +236,14 @@ fn every_recipe_says_what_stands_below_it() {
 }
 
 /// For each recipe, by the first name in it, the actions that it permits to somebody.
-const PERMITTED: [(&str, &str); 14] = [
+const PERMITTED: [(&str, &str); 15] = [
     ("own-commands", "attach list kill"),
     ("oncall-restarts", "run"),
     ("oncall-instances", "run"),
     ("ci-deploys", "run"),
     ("auditors-read", "run"),
     ("support-reads", "read write"),
+    ("releases", "run write"),
     ("admins", "run shell terminal"),
     ("admins", "run shell terminal"),
     ("everybody-looks", "run"),

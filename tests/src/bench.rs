@@ -10,17 +10,19 @@
 //! | `tree` | what a program and all that it starts take |
 //! | `stage` | rcmd's server and the peers, started when a row first asks for them |
 //! | `bed` | a server of a row's own, with a configuration of its own |
+//! | `corpus` | files and trees to be copied |
 //! | `peers` | OpenSSH, dropbear, asyncssh, and what runs a line on many hosts by ssh |
 //! | `limits` | what the machine does without rcmd |
 //! | `rows` | what is measured |
 //! | `table`, `document` | text, JSON, Markdown |
 
 mod bed;
+mod corpus;
 mod document;
 mod limits;
 mod machine;
 mod measure;
-mod peers;
+pub(crate) mod peers;
 mod rate;
 mod rows;
 mod stage;

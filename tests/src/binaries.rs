@@ -1,4 +1,4 @@
-//! The three programs under test, built with the profile that this crate was built with: `cargo test` tests
+//! The four programs under test, built with the profile that this crate was built with: `cargo test` tests
 //! programs that share their libraries with the tests, and `cargo run --release` measures released ones.
 
 use std::io::{BufRead as _, BufReader};
@@ -17,14 +17,16 @@ pub struct Binaries {
     pub server: PathBuf,
     /// The path of `rcmd-client`.
     pub client: PathBuf,
+    /// The path of `rcmd-ssh`.
+    pub ssh: PathBuf,
 }
 
-const PROGRAMS: [&str; 3] = ["rcmd-certs", "rcmd-server", "rcmd-client"];
+const PROGRAMS: [&str; 4] = ["rcmd-certs", "rcmd-server", "rcmd-client", "rcmd-ssh"];
 
 impl Binaries {
     fn find(file: impl Fn(&str) -> Result<PathBuf>) -> Result<Self> {
-        let [certs, server, client] = PROGRAMS.map(file);
-        Ok(Self { certs: certs?, server: server?, client: client? })
+        let [certs, server, client, ssh] = PROGRAMS.map(file);
+        Ok(Self { certs: certs?, server: server?, client: client?, ssh: ssh? })
     }
 }
 

@@ -39,6 +39,7 @@ pub mod server;
 pub mod sink;
 pub mod skip;
 pub mod soak;
+pub mod sshd;
 pub mod supervise;
 pub mod wait;
 pub mod world;

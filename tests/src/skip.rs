@@ -56,6 +56,17 @@ pub fn need_tool(name: &str) -> Result<PathBuf, String> {
         .ok_or_else(|| name.to_owned())
 }
 
+/// Returns the server of OpenSSH for files, where its packages have it.
+///
+/// # Errors
+///
+/// The package, when it is not there.
+pub fn need_sftp_server() -> Result<PathBuf, String> {
+    let folders = ["/usr/lib/openssh", "/usr/libexec/openssh", "/usr/lib/ssh"].into_iter();
+    let files = folders.map(|folder| PathBuf::from(folder).join("sftp-server"));
+    files.into_iter().find(|file| file.is_file()).ok_or_else(|| "openssh-sftp-server".to_owned())
+}
+
 /// Returns the library by which the package `faketime` gives a program another clock.
 ///
 /// # Errors

@@ -107,8 +107,8 @@ fn run_may_stand_before_any_host() {
         .assert_code(125)
         .assert_says("the command is missing");
     // Without `run` it is a name of rcmd's own, as those of later versions are.
-    let done = world.bare_client(["--dir", dir, "ssh", "x"]).run();
-    done.assert_code(125).assert_says("run ssh");
+    let done = world.bare_client(["--dir", dir, "job", "x"]).run();
+    done.assert_code(125).assert_says("run job");
 }
 
 #[test]

@@ -90,11 +90,52 @@ fn of_many_hosts_each_answers_by_every_program() {
 }
 
 #[test]
+fn files_and_trees_arrive_whole_by_every_program() {
+    for tool in ["sshd", "scp", "sftp", "rsync"] {
+        require!(skip::need_tool(tool));
+    }
+    let (json, errors) = bench(&["--rounds", "1", "--size", "4", "files"]);
+    for told in ["failures", "missing"] {
+        assert_eq!(json[told], Value::Array(Vec::new()), "{errors}");
+    }
+    let tables = json["tables"].as_array().unwrap();
+    // Two ways for a file, a tree and an unchanged tree, one for what has changed; time and memory of each.
+    assert_eq!(tables.len(), 8 * 3);
+    let all = [
+        "rcmd-client cp",
+        "scp",
+        "scp, aes128-gcm",
+        "sftp",
+        "rsync -a",
+        "rsync -a, aes128-gcm",
+        "cp, on the spot",
+    ];
+    for (number, table) in tables.iter().enumerate() {
+        let title = table["title"].as_str().unwrap();
+        let names = names(table);
+        match number {
+            0 | 3 | 6 | 9 => assert_eq!(names, all, "{title}"),
+            1..12 => assert_eq!(names, all[..6], "{title}"),
+            _ => assert!(names.contains(&all[0]) && names.contains(&all[4]), "{title}: {names:?}"),
+        }
+        if title.ends_with("start to end") {
+            assert!(table["series"][0]["min"].as_f64().unwrap() > 0.0, "{title}");
+            assert_eq!(
+                table["ratios"][0]["name"].as_str().unwrap().split(" / ").next(),
+                Some(all[0])
+            );
+        }
+    }
+}
+
+#[test]
 fn rows_that_must_be_named_are_told_of_as_such() {
     let output = Command::new(env!("CARGO_BIN_EXE_bench")).arg("--help").output().unwrap();
     let help = String::from_utf8(output.stdout).unwrap();
     let (_, named) = help.split_once("Rows that must be named:\n").unwrap();
-    assert!(named.contains("  fleet100 ") && named.contains("  fleet500 "), "{help}");
+    for name in ["fleet100", "fleet500", "files"] {
+        assert!(named.contains(&format!("  {name} ")), "{name}: {help}");
+    }
 }
 
 #[test]

@@ -231,7 +231,7 @@ fn by_default_a_running_command_goes_on_under_another_policy() {
 fn check_says_what_is_wrong_where() {
     let world = World::builder().prepare();
     let good = policy(&world, &["check"]);
-    assert!(good.status.success() && text(&good.stdout).contains("2 rules, all valid"));
+    assert!(good.status.success() && text(&good.stdout).contains("3 rules, all valid"));
     let file = world.scratch("bad.cedar");
     fs::write(&file, "permit (principal, action == Action::\"run\", resource)\nwhen { context.progam == \"/bin/x\" };\n").unwrap();
     let bad = policy(&world, &["check", file.to_str().unwrap()]);

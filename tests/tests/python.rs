@@ -98,6 +98,21 @@ fn python_reaches_many_hosts_from_many_threads() {
 }
 
 #[test]
+fn python_copies_files_to_a_host_and_from_it() {
+    run_tests("test_files");
+}
+
+#[test]
+fn python_copies_files_with_many_hosts_and_ends_what_nobody_wants() {
+    run_tests("test_files_many");
+}
+
+#[test]
+fn python_believes_no_client_that_says_odd_things_and_leaves_none_behind() {
+    run_tests("test_files_program");
+}
+
+#[test]
 fn python_m_rcmd_is_a_small_client() {
     run_tests("test_main");
 }

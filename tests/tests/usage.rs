@@ -79,8 +79,19 @@ fn subcommands(help: &str) -> Vec<String> {
 #[test]
 fn each_short_help_fits_a_screen_of_eighty_columns() {
     // The client lists no subcommands: its first word is a host.
-    let own =
-        ["run", "cp", "ls", "edit", "doctor", "enroll", "hosts", "runs", "completions", "man"];
+    let own = [
+        "run",
+        "cp",
+        "ls",
+        "edit",
+        "ssh",
+        "doctor",
+        "enroll",
+        "hosts",
+        "runs",
+        "completions",
+        "man",
+    ];
     for (program, has, own) in [
         ("rcmd-client", &["--dry-run"][..], &own[..]),
         ("rcmd-server", &["completions", "man"], &[]),
@@ -236,6 +247,7 @@ fn bash_completes_subcommands_and_their_options() {
         ("rcmd-client", &["--dir", "=", "d", "doc"], "doctor", "run"),
         ("rcmd-client", &["completions", "b"], "bash", "zsh"),
         ("rcmd-client", &["cp", "--de"], "--delete", "--timeout"),
+        ("rcmd-client", &["ssh", "-"], "-p", "--timeout"),
         ("rcmd-client", &["cp", "-r", "/etc/host"], "/etc/hosts", "run"),
         ("rcmd-server", &["sta"], "status", "audit"),
         ("rcmd-server", &["status", "--"], "--dir", "--listen"),
@@ -258,6 +270,7 @@ fn bash_completes_nothing_of_ours_behind_the_host() {
         &["--timeout", "5s", "web1", "do"],
         &["--timeout", "=", "5s", "web1", "--js"],
         &["run", "web1", "--"],
+        &["ssh", "-p", "1", "web1", "--"],
         &["run", "doctor", "--"],
         &["--", "web1", "--"],
         &["web1", ":", "7263", "--"],

@@ -122,7 +122,7 @@ fn check_lists_each_rule_that_vocabulary_2_would_widen() {
         assert_eq!(policy(world.dir(), &["init"]).0, 0);
         fs::write(&settings, text).unwrap();
         let (status, said) = policy(world.dir(), &["check"]);
-        assert!(status == 0 && !said.contains("note") && said.contains("2 rules"), "{said}");
+        assert!(status == 0 && !said.contains("note") && said.contains("3 rules"), "{said}");
     }
 }
 
@@ -199,6 +199,12 @@ fn explain_asks_about_every_action() {
         (&["--read", &path("none")], 1, "cannot look at"),
         (&["--write", &path("new"), "--size", "100"], 0, "by the rule \"writes\""),
         (&["--write", &path("new"), "--size", "101"], 1, "context.size <= 101"),
+        (
+            &["--write", &path("new"), "--lock", "deploy"],
+            1,
+            "context has lock && context.lock == \"deploy\"",
+        ),
+        (&["--read", &path("link"), "--lock", "a b"], 125, "can't be the name of a lock"),
         (&["--forward", "db1:5432", "--address", "10.1.2.3"], 0, "connect to db1:5432 at 10.1.2.3"),
         (
             &["--forward", "db1:5432", "--address", "11.1.2.3"],
@@ -229,6 +235,7 @@ fn explain_asks_about_every_action() {
         (&[], 125, "missing argument: --read PATH"),
         (&["--size", "5", "--", "true"], 125, "--size needs --read or --write"),
         (&["--read", "/x", "--shell"], 125, "--shell needs a COMMAND"),
+        (&["--relay", "--lock", "x"], 125, "--lock needs a COMMAND"),
         (&["--relay", "--address", "10.0.0.1"], 125, "--address needs --forward"),
         (&["--listen", "nowhere"], 125, "write PORT"),
         (&["--way", "TCP", "--relay"], 125, "write tcp, unix, handed or relay"),

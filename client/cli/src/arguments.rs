@@ -19,6 +19,7 @@ use crate::arguments::hosts::HostsArguments;
 use crate::arguments::listing::{EditArguments, ListArguments};
 use crate::arguments::runs::RunsArguments;
 use crate::arguments::sets::SetOptions;
+use crate::arguments::ssh::SshRequest;
 
 pub(crate) mod commands;
 pub(crate) mod completions;
@@ -31,16 +32,17 @@ pub(crate) mod listing;
 pub(crate) mod places;
 pub(crate) mod runs;
 pub(crate) mod sets;
+pub(crate) mod ssh;
 pub(crate) mod words;
 
 /// The subcommands.
-const SUBCOMMANDS: [&str; 10] =
-    ["run", "cp", "ls", "edit", "doctor", "enroll", "hosts", "runs", "completions", "man"];
+const SUBCOMMANDS: [&str; 11] =
+    ["run", "cp", "ls", "edit", "ssh", "doctor", "enroll", "hosts", "runs", "completions", "man"];
 /// Names of later subcommands. They are hosts only after `run`.
-const RESERVED: [&str; 3] = ["ssh", "shell", "job"];
+const RESERVED: [&str; 2] = ["shell", "job"];
 
 const USAGE: &str = "rcmd-client [OPTIONS] HOST COMMAND...
-       rcmd-client run|cp|ls|edit|doctor|enroll|hosts|runs|completions|man ...";
+       rcmd-client run|cp|ls|edit|ssh|doctor|enroll|hosts|runs|completions|man";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -65,6 +67,8 @@ Commands:
   cp SRC... DST              copy files to HOST:PATH or from it
   ls HOST:PATH               list files
   edit HOST:PATH             edit a file with $VISUAL or $EDITOR
+  ssh HOST COMMAND...        take the options of ssh, for what calls ssh;
+                             so does the program rcmd-ssh
   doctor HOST                test every step of a connection; for the step that
                              fails, say what to do
   enroll                     get a certificate with a token; --renew renews it
@@ -83,8 +87,7 @@ written before the command.
 
 A duration is a number with a unit, such as 30s, 5m or 1h 30m; a number without a unit means seconds.
 
-Programs that call ssh can call rcmd-client instead: `rsync -e rcmd-client SRC HOST:DST`, \
-`GIT_SSH_COMMAND=rcmd-client git fetch`.
+Programs that call ssh can call rcmd-ssh instead: `rsync -e rcmd-ssh SRC HOST:DST`, `GIT_SSH=rcmd-ssh git fetch`.
 
 In the background a client does not use its terminal, and continues.
 
@@ -328,6 +331,8 @@ pub(crate) enum Request {
     Copy(Box<CopyArguments>),
     List(ListArguments),
     Edit(EditArguments),
+    /// What ssh is asked for. A refusal has another exit status than elsewhere.
+    Ssh(Result<SshRequest, Refused>),
     Doctor(DoctorArguments),
     Enroll(EnrollArguments),
     Hosts(HostsArguments),
@@ -343,6 +348,12 @@ pub(crate) enum Refused {
     Answer(clap::Error),
     /// The command line is wrong.
     Usage(WireError),
+}
+
+impl From<WireError> for Refused {
+    fn from(error: WireError) -> Self {
+        Self::Usage(error)
+    }
 }
 
 impl From<clap::Error> for Refused {
@@ -376,6 +387,10 @@ impl Request {
             Some("cp") => Self::Copy(Box::new(CopyArguments::read(again())?)),
             Some("ls") => Self::List(ListArguments::read(again())?),
             Some("edit") => Self::Edit(EditArguments::read(again())?),
+            Some("ssh") => {
+                let before = before.get(1..).unwrap_or_default();
+                Self::Ssh(ssh::read("rcmd-client ssh", before, rest))
+            }
             Some("doctor") => Self::Doctor(DoctorArguments::try_parse_from(again())?),
             Some("enroll") => Self::Enroll(EnrollArguments::try_parse_from(again())?),
             Some("hosts") => Self::Hosts(parse_hosts(again())?),
@@ -431,6 +446,7 @@ pub(crate) fn tree() -> clap::Command {
         .subcommand(under(copy::command(), "cp"))
         .subcommand(under(listing::list_command(), "ls"))
         .subcommand(under(listing::edit_command(), "edit"))
+        .subcommand(under(ssh::command("rcmd-client ssh"), "ssh"))
         .subcommand(under(DoctorArguments::command(), "doctor"))
         .subcommand(under(EnrollArguments::command(), "enroll"))
         .subcommand(under(hosts_command(), "hosts"))

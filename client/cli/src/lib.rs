@@ -45,11 +45,13 @@ mod status;
 mod terminal;
 mod text;
 
-use arguments::{ManArguments, Refused, Request};
+use arguments::ssh::SshRequest;
+use arguments::{ManArguments, Refused, Request, ssh};
 use settings::commands::CommandsOverHosts;
 use settings::copy::CopyRun;
 use settings::fleet::FleetRun;
 use settings::listing::{Edit, Listing};
+use settings::ssh::SshRun;
 use settings::{Run, Work};
 
 /// Carries out a command line, whose first word is the name of the program, and returns the exit status.
@@ -68,6 +70,7 @@ pub fn carry_out(typed: Vec<OsString>) -> u8 {
         Ok(Request::Copy(typed)) => CopyRun::resolve(*typed).and_then(files::copy),
         Ok(Request::List(typed)) => Listing::resolve(typed).and_then(|list| files::list(&list)),
         Ok(Request::Edit(typed)) => Edit::resolve(typed).and_then(|edit| files::edit(&edit)),
+        Ok(Request::Ssh(asked)) => return run_as_ssh(asked),
         Ok(Request::Doctor(doctor)) => doctor::doctor(doctor),
         Ok(Request::Enroll(typed)) => enroll::enroll(&typed),
         Ok(Request::Hosts(typed)) => hosts::hosts(&typed),
@@ -82,6 +85,35 @@ pub fn carry_out(typed: Vec<OsString>) -> u8 {
     done.unwrap_or_else(|failure| {
         text::say(&text::failure(None, &failure));
         failure.kind.not_started_status()
+    })
+}
+
+/// Carries out a command line of the program `rcmd-ssh`, which programs call in place of ssh, and returns the exit
+/// status. The first word is the name of the program.
+pub fn carry_out_as_ssh(typed: &[OsString]) -> u8 {
+    run_as_ssh(ssh::read("rcmd-ssh", &[], typed.get(1..).unwrap_or_default()))
+}
+
+fn run_as_ssh(asked: Result<SshRequest, Refused>) -> u8 {
+    let done = match asked {
+        Ok(SshRequest::Version) => {
+            // ssh prints its version on standard error, where callers look for it.
+            text::say(concat!("rcmd-ssh ", env!("CARGO_PKG_VERSION"), "\n"));
+            Ok(0)
+        }
+        Ok(SshRequest::Line(line)) => SshRun::resolve(*line).and_then(|run| match run {
+            SshRun::Settings(text) => output::print(text.as_bytes()),
+            SshRun::Command(run) => match &run.work {
+                Work::One(words) => run::run(&run, words),
+                Work::Many(many) => commands::run(&run, many),
+            },
+        }),
+        Err(Refused::Answer(answer)) => output::print(help(&answer).as_bytes()),
+        Err(Refused::Usage(failure)) => Err(failure),
+    };
+    done.unwrap_or_else(|failure| {
+        text::say(&text::failure(None, &failure));
+        status::SSH_FAILED
     })
 }
 
@@ -120,9 +152,19 @@ mod tests {
         let script = String::from_utf8(script).unwrap();
         let dir = tempfile::tempdir().unwrap();
         print_man(&ManArguments { out: Some(dir.path().to_owned()) }).unwrap();
-        for command in
-            ["run", "cp", "ls", "edit", "doctor", "enroll", "hosts", "runs", "completions", "man"]
-        {
+        for command in [
+            "run",
+            "cp",
+            "ls",
+            "edit",
+            "ssh",
+            "doctor",
+            "enroll",
+            "hosts",
+            "runs",
+            "completions",
+            "man",
+        ] {
             assert!(script.contains(command), "{command}");
             assert!(dir.path().join(format!("rcmd-client-{command}.1")).exists(), "{command}");
         }

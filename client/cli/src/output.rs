@@ -11,6 +11,7 @@ pub(crate) mod encoding;
 pub(crate) mod json;
 pub(crate) mod piece;
 pub(crate) mod render;
+pub(crate) mod safe_json;
 pub(crate) mod sink;
 pub(crate) mod stamp;
 pub(crate) mod writer;

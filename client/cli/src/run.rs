@@ -90,7 +90,7 @@ async fn carry_out(run: &Run, words: &CommandSpec, result: Option<File>) -> Resu
     let ended = conclude(run, words, &host, ended, writer, result, interrupts).await;
     let client = client.filter(|_| !matches!(ended.cause, Cause::GivenUp(_)));
     session::finish(run, client).await;
-    Ok(ended.status())
+    Ok(ended.status(run.statuses))
 }
 
 /// Adds advice to the report if the program looks like a misplaced option.

@@ -10,7 +10,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::arguments::elsewhere;
 use crate::arguments::words::CommandSpec;
-use crate::settings::{CommandInput, CommandOptions, Run, Verbosity};
+use crate::settings::{CommandInput, CommandOptions, Run, Statuses, Verbosity};
 use crate::text::{self, Tone};
 
 /// Makes a runtime of one thread. Blocking work has other threads.
@@ -47,7 +47,7 @@ pub(crate) async fn connect(run: &Run) -> Result<Client, WireError> {
 pub(crate) async fn connect_with(run: &Run) -> Result<(Client, Config), WireError> {
     let config = config(run).await?;
     let target = &run.connect.target;
-    let meant = elsewhere::meant(&target.host);
+    let meant = elsewhere::meant(&target.host).filter(|_| run.statuses == Statuses::Own);
     let connected = Client::connect(&config, target).await;
     connected.map(|client| (client, config)).map_err(|error| {
         let failure = WireError::from(error);
@@ -68,6 +68,7 @@ pub(crate) async fn connect_with(run: &Run) -> Result<(Client, Config), WireErro
 async fn config(run: &Run) -> Result<Config, WireError> {
     let config = Config::from_dir(run.connect.layout.dir())?;
     let config = config.connect_timeout(run.connect.timeout).compress(run.connect.compress);
+    let config = config.address_family(run.connect.family);
     let (config, renewed) = config.unexpired().await?;
     if let Renewed::Yes(Some(clock)) = renewed {
         text::say(&text::line(Tone::Notice, &clock.to_string()));
@@ -132,7 +133,11 @@ pub(crate) fn renew_in_own_time(layout: &Layout, verbosity: Verbosity) {
     if tell && let Some(failure) = renewal::last_failure(layout) {
         text::say(&text::line(Tone::Error, &failure));
     }
-    let Ok(program) = std::env::current_exe() else { return };
+    let Ok(mut program) = std::env::current_exe() else { return };
+    // The program `rcmd-ssh` has no subcommands; `rcmd-client` lies beside it.
+    if program.ends_with("rcmd-ssh") {
+        program.set_file_name("rcmd-client");
+    }
     let mut command = process::Command::new(program);
     command.arg("enroll").arg("--in-own-time").arg("--dir").arg(layout.dir());
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());

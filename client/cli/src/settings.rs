@@ -10,7 +10,7 @@ use rcmd_certs::files::shown;
 use rcmd_certs::text::sentence;
 use rcmd_client::hosts::{Expression, is_expression};
 use rcmd_client::inventory::{Inventory, InventoryError};
-use rcmd_client::{InvalidTarget, Target};
+use rcmd_client::{AddressFamily, InvalidTarget, Target};
 use rcmd_protocol::outcome::{ErrorKind, WireError};
 
 use crate::arguments::commands::Commands;
@@ -28,6 +28,7 @@ mod file;
 pub(crate) mod fleet;
 pub(crate) mod listing;
 pub(crate) mod sets;
+pub(crate) mod ssh;
 
 /// The default time limit for connecting to a host.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -44,6 +45,18 @@ pub(crate) struct Run {
     pub(crate) work: Work,
     /// True if the host is only asked whether it would permit the command.
     pub(crate) dry_run: bool,
+    pub(crate) statuses: Statuses,
+}
+
+/// The exit statuses that the caller expects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Statuses {
+    /// Those of rcmd-client: 125 if nothing ran.
+    Own,
+    /// Those of ssh: 255 for every failure but that of the command.
+    Ssh,
+    /// The same, where the caller does not know the program: that it is missing is a failure too.
+    Subsystem,
 }
 
 /// The settings for connecting to the host.
@@ -54,6 +67,8 @@ pub(crate) struct ConnectOptions {
     /// The time limit for look-up, TCP and TLS together.
     pub(crate) timeout: Duration,
     pub(crate) compress: bool,
+    /// The only addresses to try; `None` for all.
+    pub(crate) family: Option<AddressFamily>,
 }
 
 /// The settings of each command other than its words.
@@ -152,12 +167,14 @@ impl Run {
             connect: ConnectOptions {
                 timeout: connect_timeout(&common, &file),
                 compress: compress || file.compress.unwrap_or(false),
+                family: None,
                 target,
                 layout,
             },
             command,
             output: OutputOptions { form, result, verbosity: verbosity(&common) },
             work,
+            statuses: Statuses::Own,
         })
     }
 }

@@ -11,5 +11,7 @@ pub(super) const TIMED_OUT: u8 = 124;
 pub(super) const NOT_STARTED: u8 = 125;
 /// The end of a command is unknown.
 pub(super) const UNKNOWN: u8 = 255;
+/// A failure of rcmd, for a caller of ssh.
+pub(super) const SSH_FAILED: u8 = 255;
 /// An error of output or input on this machine.
 pub(super) const LOCAL_IO: u8 = 255;

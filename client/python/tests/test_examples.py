@@ -11,15 +11,20 @@ import unittest
 from datetime import datetime
 from typing import Any
 
-from tests.world import DEADLINE, WorldCase
+from tests.world import DEADLINE, WorldCase, program
 
 ROOT = pathlib.Path(__file__).parents[1]
+
+
+def path() -> str:
+    """Returns a $PATH that has the programs under test."""
+    return f"{pathlib.Path(program('rcmd-client')).absolute().parent}:{os.environ.get('PATH', '')}"
 
 
 class Examples(WorldCase):
     def example(self, name: str, *words: str) -> "subprocess.CompletedProcess[str]":
         command = [sys.executable, str(ROOT / "examples" / name), *words]
-        env = {**os.environ, "RCMD_DIR": str(self.world.dir)}
+        env = {**os.environ, "RCMD_DIR": str(self.world.dir), "PATH": path()}
         return subprocess.run(command, env=env, capture_output=True, text=True, timeout=DEADLINE)
 
     def test_a_command_is_run(self) -> None:
@@ -52,6 +57,23 @@ class Examples(WorldCase):
         self.assertEqual(len(lines), 2)
 
 
+    def test_a_folder_goes_to_many_hosts(self) -> None:
+        self.world.hosts(self.world.entry("a1") + self.world.entry("a2") + self.world.entry("a3", 1))
+        source, target = self.file("site"), self.file("srv")
+        source.mkdir()
+        (source / "index.html").write_text("x")
+        target.mkdir()
+        done = self.example("push_folder.py", str(source), str(target), "a1", "a2")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertEqual((target / "index.html").read_text(), "x")
+        self.assertIn("a2: done, 0 files sent, 0 bytes", self.example("push_folder.py", str(source), str(target), "a2").stdout)
+        os.mkfifo(source / "pipe")
+        done = self.example("push_folder.py", str(source), str(target), "a1", "a3")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("  pipe: ", done.stdout.replace("site/", ""))
+        self.assertIn("a3: not_started: cannot reach a3", done.stdout)
+
+
 class Readme(WorldCase):
     """Runs each block of Python of the README that is followed by what it prints."""
 
@@ -60,13 +82,22 @@ class Readme(WorldCase):
         blocks = re.findall(r"```python\n(.*?)```\n\n(?:```text\n(.*?)```)?", text, re.DOTALL)
         self.assertGreater(sum(1 for _, printed in blocks if printed), 3)
         self.world.hosts("".join(self.world.entry(name) for name in ("web1", "web2")) + self.world.entry("web3", 1))
-        env = {**os.environ, "RCMD_DIR": str(self.world.dir)}
+        sources = os.pathsep.join(map(os.path.abspath, filter(None, sys.path)))
+        env = {**os.environ, "RCMD_DIR": str(self.world.dir), "PATH": path(), "PYTHONPATH": sources}
+        # What is copied lies in a folder of the test, and so does /srv.
+        here = self.file().parent
+        for name, text in (("index.html", "<h1>Hello</h1>"), ("main.css", "h1{}\n")):
+            (here / "site").mkdir(exist_ok=True)
+            (here / "site" / name).write_text(text)
+        (here / "srv").mkdir()
         for code, printed in blocks:
             if not printed:
                 continue
             with self.subTest(code):
-                words = [sys.executable, "-c", code]
-                done: Any = subprocess.run(words, env=env, capture_output=True, text=True, timeout=DEADLINE)
+                words = [sys.executable, "-c", code.replace('"/srv/', f'"{here}/srv/')]
+                done: Any = subprocess.run(
+                    words, env=env, cwd=here, capture_output=True, text=True, timeout=DEADLINE
+                )
                 self.assertEqual((done.stdout, done.stderr), (printed, ""))
 
 

@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 import unittest
-from typing import Any, Callable, Iterator, List, Optional, Tuple, TypeVar
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple, TypeVar
 
 import rcmd
 from rcmd._host import inventory
@@ -181,6 +181,67 @@ class WorldCase(unittest.TestCase):
             yield proxy
         finally:
             proxy.close()
+
+
+class FilesCase(WorldCase):
+    """A test that copies files, with a folder at each end."""
+
+    def setUp(self) -> None:
+        self.here, self.there = self.folder(), self.folder()
+        self.more: Dict[str, Any] = {"dir": self.world.dir, "client": program("rcmd-client")}
+
+    def folder(self) -> pathlib.Path:
+        """Returns a new folder."""
+        return pathlib.Path(tempfile.mkdtemp(dir=self.world.root))
+
+    @contextlib.contextmanager
+    def within(self, folder: pathlib.Path) -> Iterator[None]:
+        """Makes a folder the current one meanwhile."""
+        before = os.getcwd()
+        os.chdir(folder)
+        try:
+            yield
+        finally:
+            os.chdir(before)
+
+    def tree(self, folder: pathlib.Path, *names: str) -> None:
+        """Makes files of 4 bytes."""
+        for name in names:
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(os.fsencode(name)[:4].ljust(4))
+
+    def names(self, folder: pathlib.Path) -> List[str]:
+        """Returns what is in a folder and below it."""
+        return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+    def put(self, src: Any, dst: Any, *, host: Any = None, **more: Any) -> Any:
+        """Copies to the server."""
+        return rcmd.put(self.world.host if host is None else host, src, dst, **{**self.more, **more})
+
+    def get(self, src: Any, dst: Any, *, host: Any = None, **more: Any) -> Any:
+        """Copies from the server."""
+        return rcmd.get(self.world.host if host is None else host, src, dst, **{**self.more, **more})
+
+    def totals(self, transfer: rcmd.Transfer) -> rcmd.Totals:
+        """Returns the totals, which must be there."""
+        self.assertIsNotNone(transfer.totals)
+        assert transfer.totals is not None
+        return transfer.totals
+
+    def await_no_client(self) -> None:
+        """Waits until no client runs that has this world's folder on its command line."""
+        await_true(lambda: not clients(self.world.dir), "no client is left")
+
+
+def clients(dir: pathlib.Path) -> List[int]:
+    """Returns the processes of clients that have a folder of certificates on their command lines."""
+    word, found = os.fsencode(f"--dir={dir}"), []
+    for folder in pathlib.Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if word in (folder / "cmdline").read_bytes().split(b"\0"):
+                found.append(int(folder.name))
+    return found
 
 
 class Proxy:

@@ -4,7 +4,7 @@
 use std::{
     cell::RefCell,
     collections::VecDeque,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd as _, OwnedFd},
     rc::Rc,
     sync::Arc,
 };
@@ -188,6 +188,22 @@ impl Folders {
             }
             opened => opened,
         }
+    }
+}
+
+/// Opens a folder once more, to read its names: that moves a place which all have in common who share a descriptor.
+///
+/// # Errors
+/// It may not be read.
+pub(crate) fn opened_anew(folder: &OwnedFd) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    match rustix::fs::openat(folder, c".", flags, Mode::empty()) {
+        // Reading it takes no permission to pass it.
+        Err(Errno::ACCESS) => {
+            let path = format!("/proc/self/fd/{}", folder.as_raw_fd());
+            rustix::fs::open(path, flags, Mode::empty())
+        }
+        opened => opened,
     }
 }
 

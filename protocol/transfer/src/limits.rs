@@ -12,6 +12,12 @@ pub(crate) const TEXT: usize = 1_024;
 /// The bytes of content in one message.
 pub(crate) const DATA: usize = 256 * 1024;
 
+/// Returns the bytes of the room that a file of this size is read into, a part at a time. Memory for a whole message
+/// costs more to get than a small file to read.
+pub(crate) fn room_for(size: u64) -> usize {
+    usize::try_from(size).map_or(DATA, |size| size.clamp(1, DATA))
+}
+
 /// The bytes of one hole in one message: reading it takes time, and what is to end is looked for between messages.
 pub(crate) const HOLE: u64 = 1024 * 1024 * 1024;
 
@@ -28,15 +34,18 @@ pub(crate) const DEPTH: usize = 1_024;
 /// The entries that the sender has named and the receiver has not settled.
 pub(crate) const WINDOW: usize = 4_096;
 
-/// The answers that wait for the sender. Each entry within the window has at most two, and each folder that ends
-/// while others wait one more.
-pub(crate) const ANSWERS: usize = 4 * WINDOW;
+/// The bytes of answers that wait for the sender: of each entry within the window at most two, which have an explanation
+/// at most; the digests of all parts that may be offered; and what folders tell.
+pub(crate) const ANSWERS: usize = 16 * 1024 * 1024;
 
 /// The folders that one end has open at once, besides those that a transfer begins with.
 pub(crate) const OPEN_FOLDERS: usize = 64;
 
 /// The partial files that are open at once because their length was offered to the sender.
 pub(crate) const OFFERS: usize = 32;
+
+/// The parts whose digests the sender keeps until it comes to them. A receiver that gives one up may offer another.
+pub(crate) const PARTS: usize = 4 * OFFERS;
 
 /// The names that a walk holds in all its folders together, and those that it may have of any folder.
 pub(crate) const LISTED: usize = 131_072;

@@ -19,7 +19,8 @@ pub(crate) struct Names {
     pub(crate) next: Option<u64>,
 }
 
-/// Reads names of a folder, from a place that an earlier reading returned, or 0.
+/// Reads names of a folder, from a place that an earlier reading returned, or 0. Nobody else may read by a descriptor
+/// that shares its place with this one: names would be skipped.
 ///
 /// # Errors
 /// The folder cannot be read.

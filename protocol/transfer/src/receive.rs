@@ -5,32 +5,37 @@
 mod content;
 mod delete;
 mod doomed;
+mod dry;
 mod files;
 mod finish;
 mod folders;
 mod links;
 mod metadata;
+mod owner;
 mod partial;
+mod pending;
 mod place;
+mod sticky;
 mod target;
 
 use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
-    fs::File,
     io::{self, Read, Write},
     rc::Rc,
+    sync::Arc,
 };
 
 use content::Current;
 use delete::Deletions;
-use links::{Linked, WaitingLink};
-use metadata::{Metadata, Wanted};
+use links::Linked;
+use metadata::Metadata;
+use pending::{Outcome, Pending};
 use place::{NameSet, Place, State};
 use target::Maker;
 
 use crate::{
-    beneath::{Folder, Folders, Purpose},
+    beneath::{Folder, Folders, Purpose, opened_anew},
     destination::{Destination, DestinationKind},
     facts::{FileFacts, PLAIN, Time},
     failure::{Failure, FailureKind, TransferError},
@@ -91,12 +96,17 @@ impl Transfer {
             current: None,
             next: 0,
             files: 0,
+            dry_bytes: 0,
             entries: blake3::Hasher::new(),
             contents: blake3::Hasher::new(),
             deletions: Deletions::default(),
             stopped: false,
         };
         let ended = match Metadata::new(self.accounts, &receiver.options.metadata) {
+            _ if self.refuses_deletion && receiver.options.delete => {
+                let text = "nothing is deleted in a root or a home; name a folder in it";
+                Err(Failure::new(FailureKind::UnsafePath, text).into())
+            }
             Ok(metadata) => {
                 receiver.metadata = metadata;
                 receiver.run(&mut reader)
@@ -127,8 +137,14 @@ fn hear_out<R: Read>(reader: &mut MessageReader<R>) {
 /// Returns the place that everything goes beneath.
 fn top_place(destination: &Destination, options: &TransferOptions) -> Place {
     let (facts, kind) = (destination.facts, &destination.kind);
-    let folder = Folder::root(std::sync::Arc::clone(&destination.folder), facts.id, b"");
     let is_compared = options.delete && *kind == DestinationKind::Itself;
+    let given = || Arc::clone(&destination.folder);
+    let folder = match is_compared {
+        // What cannot be opened to be read fails when it is.
+        true => opened_anew(&destination.folder).map_or_else(|_| given(), Arc::new),
+        false => given(),
+    };
+    let folder = Folder::root(folder, facts.id, b"");
     Place {
         above: None,
         name: Vec::new(),
@@ -144,51 +160,6 @@ fn top_place(destination: &Destination, options: &TransferOptions) -> Place {
         restore: Cell::new(None),
         busy: Cell::new(1),
         names: RefCell::new(is_compared.then(NameSet::default)),
-    }
-}
-
-/// A file whose content was asked for.
-struct Pending {
-    place: Rc<Place>,
-    name: Vec<u8>,
-    /// What is there.
-    found: Option<FileFacts>,
-    notes: FileNotes,
-    has_more_names: bool,
-    wanted: Wanted,
-    /// Names that are made when it is there.
-    links: Vec<WaitingLink>,
-    offer: Option<Offer>,
-}
-
-/// A part of a file that was offered to the sender.
-struct Offer {
-    file: File,
-    /// The name of the partial file, or nothing if the part is the file that is there.
-    name: Option<Vec<u8>>,
-    length: u64,
-    /// The bytes of each of its ranges, at an end of which the content may begin.
-    step: u64,
-}
-
-/// What became of an entry.
-struct Outcome {
-    action: FileAction,
-    notes: FileNotes,
-    bytes: u64,
-    digest: Option<[u8; 32]>,
-    failure: Option<Failure>,
-}
-
-impl Outcome {
-    fn done(action: FileAction, notes: FileNotes) -> Self {
-        Self { action, notes, bytes: 0, digest: None, failure: None }
-    }
-
-    fn failed(failure: Failure) -> Self {
-        let has_vanished = failure.kind == FailureKind::Vanished;
-        let action = if has_vanished { FileAction::Vanished } else { FileAction::Failed };
-        Self { failure: Some(failure), ..Self::done(action, FileNotes::default()) }
     }
 }
 
@@ -228,6 +199,8 @@ struct Receiver<'o, W> {
     next: u64,
     /// Entries that are no folders.
     files: u64,
+    /// What a dry run would have written so far, in bytes.
+    dry_bytes: u64,
     entries: blake3::Hasher,
     contents: blake3::Hasher,
     deletions: Deletions,
@@ -366,9 +339,8 @@ impl<W: Write> Receiver<'_, W> {
 
     /// Tells the other end that nothing more is taken, unless it is the one that ended the transfer.
     fn give_up(&mut self, error: &TransferError) {
-        // A part of which nothing has come is worth nothing to the next try.
-        let is_empty = self.current.as_ref().is_some_and(|current| current.at == 0);
-        if is_empty || matches!(error, TransferError::Cancelled) {
+        // A part without a whole range is worth nothing to the next try.
+        if self.current.as_ref().is_some_and(|current| current.at < limits::RANGE) {
             self.remove_current();
         }
         let failure = match error {

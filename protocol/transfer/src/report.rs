@@ -196,6 +196,9 @@ pub struct Progress {
     pub settled: u64,
     /// Bytes of content that crossed the stream, holes not counted.
     pub crossed: u64,
+    /// Bytes of content that are over with: those that crossed, holes, and what was there of files that are gone on
+    /// with.
+    pub passed: u64,
 }
 
 /// Why nothing was deleted although that was asked for.
@@ -204,9 +207,9 @@ pub struct Progress {
 pub enum Withheld {
     /// An entry failed, or the transfer was stopped.
     Incomplete,
-    /// The source has no file, and how many may be deleted was not said.
+    /// The source has no file, and how many may be deleted was not said. An event of the destination says so too.
     EmptySource,
-    /// More would be deleted than may be.
+    /// More would be deleted than may be. An event of the destination says so too.
     TooMany,
 }
 
@@ -268,9 +271,21 @@ pub trait Observer {
         true
     }
 
-    /// Returns whether the sending end may read a file that is a source itself and lies in no folder that is sent. It
-    /// is asked each time that the file was opened, with its size, in bytes, up to which it is read; the descriptor is
-    /// that of the file. One that may not be read fails with `denied`.
+    /// Returns whether the receiving end may make a folder of a name in another one, whose descriptor is given, which
+    /// may be one of `O_PATH`. The path is that of the new folder. A dry run asks too. One that may not be made fails
+    /// with `denied`; for one that was made [`may_enter`](Self::may_enter) is asked as well.
+    fn may_make(&mut self, path: &[u8], above: BorrowedFd<'_>, name: &[u8]) -> bool {
+        let _ = (path, above, name);
+        true
+    }
+
+    /// Returns whether a file may be read, whose descriptor is given, with its size in bytes.
+    ///
+    /// The sending end asks for a file that is a source itself and lies in no folder that is sent, each time that it
+    /// has opened the file, which it reads up to that size. One that may not be read fails with `denied`. The receiving
+    /// end asks for a file that it writes over in place, before it tells the sender what is in it: if it may not be
+    /// read, nothing is told and all of the file comes. It also asks for a file of which the sender has not shown that
+    /// it has the content, before it gives it one more name: if it may not be read, that name fails with `denied`.
     fn may_read(&mut self, path: &[u8], file: BorrowedFd<'_>, size: u64) -> bool {
         let _ = (path, file, size);
         true
@@ -313,7 +328,14 @@ impl<'o> Tally<'o> {
 
     /// Counts content that crossed the stream.
     pub(crate) fn crossed(&mut self, bytes: usize) {
-        self.progress.crossed += u64::try_from(bytes).unwrap_or_default();
+        let bytes = u64::try_from(bytes).unwrap_or_default();
+        self.progress.crossed = self.progress.crossed.saturating_add(bytes);
+        self.passed(bytes);
+    }
+
+    /// Counts content that need not cross the stream, or has.
+    pub(crate) fn passed(&mut self, bytes: u64) {
+        self.progress.passed = self.progress.passed.saturating_add(bytes);
         self.observer.progress(&self.progress);
     }
 
@@ -339,7 +361,23 @@ impl<'o> Tally<'o> {
         }
     }
 
-    /// Asks whether a file that is a source may be read, now that it is open.
+    /// Asks whether a folder may be made.
+    ///
+    /// # Errors
+    /// `denied`.
+    pub(crate) fn may_make(
+        &mut self,
+        path: &[u8],
+        above: BorrowedFd<'_>,
+        name: &[u8],
+    ) -> Result<(), Failure> {
+        match self.observer.may_make(path, above, name) {
+            true => Ok(()),
+            false => Err(Failure::new(FailureKind::Denied, "this folder may not be made")),
+        }
+    }
+
+    /// Asks whether a file may be read, now that it is open.
     ///
     /// # Errors
     /// `denied`.

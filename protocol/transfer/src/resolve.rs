@@ -116,7 +116,8 @@ impl Destination {
         let (above, Some(last)) = split(trimmed) else {
             return Err(missing("there is no such folder"));
         };
-        let folder = open(start, above, OFlags::PATH | OFlags::DIRECTORY)?;
+        let folder = open(start, above, OFlags::PATH | OFlags::DIRECTORY);
+        let folder = folder.map_err(|failure| without_folder(failure, above))?;
         if FileFacts::at(&folder, last).is_ok() {
             return Err(missing("it is a link that leads nowhere"));
         }
@@ -156,8 +157,19 @@ fn open(start: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> Result<OwnedFd, Fa
             let text = "too many links lead to it, or one of /proc that leads into a process";
             Failure::new(FailureKind::UnsafePath, text)
         }
-        error => Failure::of(error, "find it"),
+        Errno::NOENT => Failure::new(FailureKind::NoSuchFile, "there is no such file or folder"),
+        Errno::NAMETOOLONG => Failure::new(FailureKind::TooBig, "a name in it is too long"),
+        error => Failure::of(error, "get there"),
     })
+}
+
+/// Says that the folder is missing which something new would be made in.
+fn without_folder(failure: Failure, above: &[u8]) -> Failure {
+    if failure.kind != FailureKind::NoSuchFile {
+        return failure;
+    }
+    let above = String::from_utf8_lossy(without_slashes(above)).into_owned();
+    Failure::new(FailureKind::NoSuchFile, format!("there is no folder `{above}` to make it in"))
 }
 
 /// Checks that a folder that was opened by its path once more is the one that was found.

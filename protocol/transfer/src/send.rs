@@ -329,6 +329,10 @@ impl<W: Write> Sender<'_, W> {
 
     /// Queues a file's content.
     fn want(&mut self, wanted: Wanted) -> Result<(), TransferError> {
+        let parts = || self.wanted.iter().filter(|wanted| wanted.part.is_some()).count();
+        if wanted.part.is_some() && parts() >= limits::PARTS {
+            return Err(TransferError::Protocol("it offers more parts than it may"));
+        }
         match self.pending.get_mut(&wanted.index) {
             Some(pending) if pending.kind == FileKind::File && !pending.is_wanted => {
                 pending.is_wanted = true;
@@ -345,6 +349,7 @@ impl<W: Write> Sender<'_, W> {
         let (entries, stopped) = (self.next, self.stopped);
         self.say(&ToReceiver::Finish { entries, digest, stopped })?;
         self.writer.flush()?;
+        self.answers.only_take();
         loop {
             self.cancel.check()?;
             match self.answers.next()? {

@@ -41,7 +41,7 @@ impl Default for TransferLimits {
 pub struct Cancel(Arc<AtomicBool>);
 
 impl Cancel {
-    /// Ends the transfer. The receiving end removes the partial file that it has open.
+    /// Ends the transfer. Of the file that is being received the next transfer finds what came of it.
     pub fn cancel(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -71,6 +71,7 @@ pub struct Transfer {
     pub(crate) takes_links: bool,
     pub(crate) offers_in_place: bool,
     pub(crate) accounts: Arc<AccountNames>,
+    pub(crate) refuses_deletion: bool,
 }
 
 impl Transfer {
@@ -92,6 +93,7 @@ impl Transfer {
             takes_links: true,
             offers_in_place: false,
             accounts: Arc::default(),
+            refuses_deletion: false,
         }
     }
 
@@ -128,7 +130,8 @@ impl Transfer {
 
     /// Lets the receiving end tell the other one digests of a file that it writes over in place, so that only what
     /// differs is sent. The other end learns by them whether it has the same content, in ranges of 1 MiB and more: to
-    /// be called only where it may read the destination too.
+    /// be called only where it may read the destination too, or where [`may_read`](crate::Observer::may_read) says so
+    /// of each file.
     #[must_use]
     pub fn offering_in_place(mut self) -> Self {
         self.offers_in_place = true;
@@ -139,6 +142,14 @@ impl Transfer {
     #[must_use]
     pub fn account_names(mut self, names: AccountNames) -> Self {
         self.accounts = Arc::new(names);
+        self
+    }
+
+    /// Makes the receiving end give up a transfer that is to delete, before anything comes (`unsafe_path`). To be called
+    /// where the destination is a place that nobody means to empty: a root, or a home.
+    #[must_use]
+    pub fn refusing_deletion(mut self) -> Self {
+        self.refuses_deletion = true;
         self
     }
 

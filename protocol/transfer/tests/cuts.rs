@@ -1,5 +1,6 @@
 //! Transfers that are cut, and taken up again.
 #![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "tests may wait")]
+#![allow(clippy::print_stdout, reason = "a test that is skipped says so")]
 // A panic is how a test fails; clippy exempts test functions, not those beside them.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
@@ -13,7 +14,7 @@ mod tree;
 use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
 
 use ends::{Cut, Ended, named, rounds, run, source, transfer, tree_options};
-use rcmd_transfer::{Transfer, TransferError, TransferOptions};
+use rcmd_transfer::{Destination, Landing, Transfer, TransferError, TransferOptions};
 use tree::{Dice, describe, fill, partials, set_mode, set_time};
 
 /// Transfers until so many bytes of the sender have passed.
@@ -128,6 +129,71 @@ fn a_part_that_differs_is_sent_again_from_there() {
 }
 
 #[test]
+fn a_file_that_was_cut_goes_on_whichever_way_its_place_is_written() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("d");
+    let from = place.path().join("f");
+    fs::create_dir(&folder).unwrap();
+    fs::write(&from, Dice::new(5).bytes(6 << 20)).unwrap();
+    for (path, is_there) in [("d/new", false), ("d/there", true), ("d", false)] {
+        if is_there {
+            fs::write(place.path().join(path), b"old").unwrap();
+        }
+        let start = fs::File::open(place.path()).unwrap();
+        let to = || Destination::at(&start, path.as_bytes(), Landing::default()).unwrap();
+        let sender = Transfer::with_options(tree_options());
+        let cut = |inner| Cut { inner, left: 5 << 20 };
+        let receiver = Transfer::with_peers_options();
+        assert!(run(sender, receiver, vec![source(&from)], to(), cut).sender.is_err());
+        let ended = transfer(&tree_options(), vec![source(&from)], to());
+        assert!(ended.summary().crossed <= 3 << 20, "{path}: {:?}", ended.summary());
+        assert!(partials(&folder).is_empty());
+    }
+}
+
+#[test]
+fn an_empty_part_is_left_to_whoever_made_it() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("d");
+    let (from, to) = (place.path().join("f"), folder.join("g"));
+    fs::create_dir(&folder).unwrap();
+    fs::write(&from, Dice::new(3).bytes(3 << 20)).unwrap();
+    assert!(cut_after(2 << 20, &tree_options(), &from, &to).sender.is_err());
+    // Another transfer has just made it, and will lock it.
+    let part = fs::read_dir(&folder).unwrap().next().unwrap().unwrap().path();
+    fs::File::options().write(true).open(&part).unwrap().set_len(0).unwrap();
+    let ended = transfer(&tree_options(), vec![source(&from)], named(&to));
+    assert_eq!(ended.summary().crossed, 3 << 20);
+    assert_eq!(fs::read(&to).unwrap(), fs::read(&from).unwrap());
+    assert_eq!(fs::metadata(&part).unwrap().len(), 0);
+}
+
+#[test]
+fn a_part_of_a_file_that_is_another_s_is_taken_up_and_is_its_own_when_it_is_whole() {
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: needs root");
+        return;
+    }
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("d");
+    let (from, to) = (place.path().join("f"), folder.join("g"));
+    fs::create_dir(&folder).unwrap();
+    fs::write(&from, Dice::new(4).bytes(6 << 20)).unwrap();
+    fs::write(&to, b"old").unwrap();
+    std::os::unix::fs::chown(&to, Some(1_234), Some(4_321)).unwrap();
+    assert!(cut_after(5 << 20, &tree_options(), &from, &to).sender.is_err());
+    let entries = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+    let left: Vec<_> = entries.filter(|path| *path != to).collect();
+    assert_eq!(left.len(), 1, "{left:?}");
+    assert_eq!(fs::metadata(&left[0]).unwrap().uid(), 0);
+    let ended = transfer(&tree_options(), vec![source(&from)], named(&to));
+    assert!(ended.summary().crossed <= 3 << 20, "{:?}", ended.summary());
+    let facts = fs::metadata(&to).unwrap();
+    assert_eq!((facts.uid(), facts.gid(), facts.len()), (1_234, 4_321, 6 << 20));
+    assert!(partials(&folder).is_empty());
+}
+
+#[test]
 fn a_part_that_is_not_this_account_s_own_is_not_taken_up() {
     let place = tempfile::tempdir().unwrap();
     let folder = place.path().join("d");
@@ -195,4 +261,55 @@ fn two_writers_of_one_file_leave_one_of_the_two_whole() {
         assert!(contents.contains(&whole));
     }
     assert!(partials(place.path()).is_empty());
+}
+
+/// Leaves a part of a file of 8 MiB at its place.
+fn leave_part(from: &Path, to: &Path) {
+    fs::create_dir(to.parent().unwrap()).unwrap();
+    fs::write(from, Dice::new(7).bytes(8 << 20)).unwrap();
+    let _ = cut_after(6 << 20, &tree_options(), from, to);
+    assert_eq!(partials(to.parent().unwrap()).len(), 1);
+}
+
+#[test]
+fn a_part_is_taken_in_a_folder_that_is_open_for_its_names_alone() {
+    let place = tempfile::tempdir().unwrap();
+    let (from, to) = (place.path().join("f"), place.path().join("d/g"));
+    leave_part(&from, &to);
+    // As a path that was typed is opened.
+    let start = fs::File::open(place.path()).unwrap();
+    let typed = Destination::at(&start, b"d/g", Landing::default()).unwrap();
+    let ended = transfer(&tree_options(), vec![source(&from)], typed).summary();
+    assert!(ended.crossed < 4 << 20, "{ended:?}");
+    assert!(fs::read(&from).unwrap() == fs::read(&to).unwrap());
+}
+
+#[test]
+fn a_part_that_another_transfer_still_holds_is_gone_on_from_and_left_to_it() {
+    let place = tempfile::tempdir().unwrap();
+    let (from, to) = (place.path().join("f"), place.path().join("d/g"));
+    leave_part(&from, &to);
+    let part = fs::read_dir(place.path().join("d")).unwrap().next().unwrap().unwrap().path();
+    let held = fs::File::open(&part).unwrap();
+    rustix::fs::flock(&held, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let before = fs::read(&part).unwrap();
+    let ended = transfer(&tree_options(), vec![source(&from)], named(&to)).summary();
+    assert!(ended.crossed < 4 << 20, "{ended:?}");
+    assert!(fs::read(&from).unwrap() == fs::read(&to).unwrap());
+    assert!(fs::read(&part).unwrap() == before);
+}
+
+#[test]
+fn of_several_parts_the_longest_is_taken_and_the_others_go() {
+    let place = tempfile::tempdir().unwrap();
+    let (from, to) = (place.path().join("f"), place.path().join("d/g"));
+    leave_part(&from, &to);
+    let part = fs::read_dir(place.path().join("d")).unwrap().next().unwrap().unwrap().path();
+    let name = part.file_name().unwrap().to_str().unwrap().to_owned();
+    let short = part.with_file_name(format!("{}0123456789abcdef", &name[..name.len() - 16]));
+    fs::write(&short, &fs::read(&part).unwrap()[..2 << 20]).unwrap();
+    set_mode(&short, 0o600);
+    let ended = transfer(&tree_options(), vec![source(&from)], named(&to)).summary();
+    assert!(ended.crossed < 4 << 20, "{ended:?}");
+    assert_eq!(fs::read_dir(place.path().join("d")).unwrap().count(), 1);
 }

@@ -84,7 +84,9 @@ fn an_empty_source_deletes_nothing_unless_that_is_said() {
     let options = TransferOptions { rules, ..deleting() };
     let ended = mirror(&options, &from, &to);
     assert_eq!(ended.summary().withheld, Some(Withheld::EmptySource));
-    assert_eq!(ended.summary().counts.deleted, 0);
+    assert_eq!((ended.summary().counts.deleted, ended.summary().counts.failed), (0, 1));
+    assert!(!ended.summary().is_complete());
+    assert_eq!(ended.sent.lines.last().unwrap(), "Failed  too_big");
     let options = TransferOptions { max_delete: Some(3), ..options };
     let ended = mirror(&options, &from, &to);
     assert_eq!((ended.summary().counts.deleted, ended.summary().withheld), (3, None));
@@ -98,11 +100,39 @@ fn no_more_goes_than_half_of_what_is_there_or_what_was_said() {
     make(&to, &["a", "x/1", "x/2", "x/3"]);
     let ended = mirror(&deleting(), &from, &to);
     assert_eq!(ended.summary().withheld, Some(Withheld::TooMany));
+    assert_eq!((ended.summary().counts.deleted, ended.summary().counts.failed), (0, 1));
+    // A dry run names them all, and ends in the same way.
+    let dry = TransferOptions { dry_run: true, ..deleting() };
+    let ended = mirror(&dry, &from, &to);
+    assert_eq!(ended.summary().withheld, Some(Withheld::TooMany));
+    assert_eq!((ended.summary().counts.deleted, ended.summary().counts.failed), (4, 1));
+    assert!(to.join("x/1").exists());
     for (most, withheld) in [(3, Some(Withheld::TooMany)), (4, None)] {
         let options = TransferOptions { max_delete: Some(most), ..deleting() };
         assert_eq!(mirror(&options, &from, &to).summary().withheld, withheld);
         assert_eq!(to.join("x/1").exists(), withheld.is_some());
     }
+}
+
+#[test]
+fn what_comes_does_not_count_as_what_is_there() {
+    let place = tempfile::tempdir().unwrap();
+    let (from, to) = (place.path().join("s"), place.path().join("d"));
+    // The wrong folder: nothing in it is known to the source, which is larger.
+    let names: Vec<_> = (0..50).map(|number| format!("f{number}")).collect();
+    make(&from, &names.iter().map(String::as_str).collect::<Vec<_>>());
+    fs::create_dir(from.join("new")).unwrap();
+    std::os::unix::fs::symlink("f1", from.join("link")).unwrap();
+    make(&to, &["precious", "sub/more", "f7"]);
+    let ended = mirror(&deleting(), &from, &to);
+    assert_eq!(
+        (ended.summary().withheld, ended.summary().counts.deleted),
+        (Some(Withheld::TooMany), 0)
+    );
+    assert!(to.join("precious").exists() && to.join("sub/more").exists());
+    // By now the others are there.
+    let ended = mirror(&deleting(), &from, &to);
+    assert_eq!((ended.summary().withheld, ended.summary().counts.deleted), (None, 3));
 }
 
 #[test]

@@ -17,7 +17,7 @@ use std::{
 };
 
 use ends::{Events, scripted, tree_options};
-use rcmd_transfer::{Destination, FileEvent, Observer, Transfer};
+use rcmd_transfer::{Destination, FileEvent, Observer, Transfer, TransferOptions};
 use script::{file, folder, hello, leave, link};
 
 /// Keeps what it was asked for, and denies one folder.
@@ -26,11 +26,18 @@ struct Gate {
     events: Events,
     asked: Vec<String>,
     denied: &'static [u8],
+    /// A folder that may not even be made.
+    unmakeable: &'static [u8],
 }
 
 impl Observer for Gate {
     fn file(&mut self, event: &FileEvent<'_>) {
         self.events.file(event);
+    }
+
+    fn may_make(&mut self, path: &[u8], _: BorrowedFd<'_>, name: &[u8]) -> bool {
+        assert!(path.ends_with(name));
+        path != self.unmakeable
     }
 
     fn may_enter(&mut self, path: &[u8], _: BorrowedFd<'_>) -> bool {
@@ -42,6 +49,10 @@ impl Observer for Gate {
 /// Receives two folders, a file and a link into the folder `new`, which is to be made in another. Something is done
 /// before anything comes.
 fn hear(place: &Path, denied: &'static [u8], before: impl FnOnce()) -> Gate {
+    hear_by(place, Gate { denied, ..Gate::default() }, tree_options(), before)
+}
+
+fn hear_by(place: &Path, mut gate: Gate, options: TransferOptions, before: impl FnOnce()) -> Gate {
     let (near, far) = UnixStream::pair().unwrap();
     let messages = [
         folder(b"a"),
@@ -57,9 +68,8 @@ fn hear(place: &Path, denied: &'static [u8], before: impl FnOnce()) -> Gate {
     let sender = scripted(far, [hello(1), messages.concat()].concat());
     let destination = Destination::new_folder(File::open(place).unwrap().into(), b"new").unwrap();
     before();
-    let mut gate = Gate { denied, ..Gate::default() };
     let reader = near.try_clone().unwrap();
-    let transfer = Transfer::with_options(tree_options());
+    let transfer = Transfer::with_options(options);
     transfer.receive(reader, near, destination, &mut gate).unwrap_err();
     sender.join().unwrap();
     gate
@@ -93,4 +103,27 @@ fn the_new_folder_is_asked_for_before_anything_goes_into_it() {
     assert_eq!(names(place.path()).len(), 0, "{:?}", gate.events.lines);
     let failed = |line: &String| line.ends_with(" denied");
     assert!(gate.events.lines.iter().all(failed), "{:?}", gate.events.lines);
+}
+
+#[test]
+fn a_folder_that_may_not_be_made_is_never_there() {
+    let place = tempfile::tempdir().unwrap();
+    let time = || fs::metadata(place.path()).unwrap().modified().unwrap();
+    let before = time();
+    for dry_run in [true, false] {
+        let gate = Gate { unmakeable: b"new", ..Gate::default() };
+        let options = TransferOptions { dry_run, ..tree_options() };
+        let gate = hear_by(place.path(), gate, options, || ());
+        assert!(gate.asked.is_empty(), "{:?}", gate.asked);
+        assert!(gate.events.lines.iter().all(|line| line.ends_with(" denied")), "{dry_run}");
+    }
+    // Nothing was made and removed again.
+    assert_eq!(time(), before);
+    let gate = Gate { unmakeable: b"new/b", ..Gate::default() };
+    let gate = hear_by(place.path(), gate, tree_options(), || ());
+    assert_eq!(gate.asked, ["new", "new/a"]);
+    let failed = |line: &&String| line.starts_with("Failed ");
+    let failed: Vec<_> = gate.events.lines.iter().filter(failed).collect();
+    assert_eq!(failed, ["Failed new/b denied", "Failed new/b/c denied"]);
+    assert!(!place.path().join("new/b").exists());
 }

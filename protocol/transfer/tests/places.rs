@@ -24,8 +24,8 @@ use std::{
 
 use ends::{Events, named, source, transfer, tree_options};
 use rcmd_transfer::{
-    Cancel, Confinement, Destination, FileEvent, NoObserver, Observer, Progress, Reach, Transfer,
-    TransferError, TransferOptions, confine,
+    Cancel, Confinement, Destination, FileEvent, MetadataOptions, NoObserver, Observer, Progress,
+    Reach, Transfer, TransferError, TransferOptions, confine,
 };
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use tree::{Dice, describe, fill, partials};
@@ -163,7 +163,8 @@ fn a_folder_that_the_caller_denies_is_not_entered_at_either_end() {
 
 #[test]
 fn a_file_that_is_a_source_is_read_only_as_far_as_the_caller_permits() {
-    for checksum in [false, true] {
+    // A dry run asks for no content, and tells of access lists.
+    for (checksum, dry_run) in [(false, false), (true, false), (false, true)] {
         let place = tempfile::tempdir().unwrap();
         let path = |name: &str| place.path().join(name);
         ["t", "to"].iter().for_each(|name| fs::create_dir(path(name)).unwrap());
@@ -180,7 +181,8 @@ fn a_file_that_is_a_source_is_read_only_as_far_as_the_caller_permits() {
                 Transfer::with_peers_options().receive(reader, far, to, &mut NoObserver).unwrap()
             });
             let reader = near.try_clone().unwrap();
-            let options = TransferOptions { checksum, ..tree_options() };
+            let metadata = MetadataOptions { acls: dry_run, ..MetadataOptions::default() };
+            let options = TransferOptions { checksum, dry_run, metadata, ..tree_options() };
             let sender = Transfer::with_options(options);
             let summary = sender.send(reader, near, sources, &mut gate).unwrap();
             assert_eq!(summary, receiver.join().unwrap());
@@ -190,13 +192,20 @@ fn a_file_that_is_a_source_is_read_only_as_far_as_the_caller_permits() {
         gate.asked.dedup();
         assert_eq!(gate.asked, [("large".to_owned(), 11), ("small".to_owned(), 10)]);
         assert!(gate.events.lines.contains(&"Failed large denied".to_owned()));
-        assert!(path("to/small").exists() && !path("to/large").exists());
-        assert!(path("to/t/large").exists());
+        assert!(path("to/small").exists() != dry_run && !path("to/large").exists());
+        assert!(path("to/t/large").exists() != dry_run);
     }
 }
 
 #[test]
-fn a_transfer_that_is_cancelled_leaves_no_part() {
+fn a_transfer_that_is_cancelled_leaves_a_part_if_the_next_can_go_on_from_it() {
+    for (after, parts) in [(1 << 18, 0), (4 << 20, 1)] {
+        cancel_after(after, parts);
+    }
+}
+
+/// Cancels a receiver when so many bytes have come, and checks how many parts it leaves.
+fn cancel_after(after: u64, parts: usize) {
     let place = tempfile::tempdir().unwrap();
     let (from, to) = (place.path().join("f"), place.path().join("d/g"));
     fs::create_dir(place.path().join("d")).unwrap();
@@ -211,7 +220,7 @@ fn a_transfer_that_is_cancelled_leaves_no_part() {
             sender.send(reader, near, vec![source(&from)], &mut events)
         });
         let reader = far.try_clone().unwrap();
-        let mut gate = Gate { cancel: Some((cancel.clone(), 1 << 20)), ..Gate::default() };
+        let mut gate = Gate { cancel: Some((cancel.clone(), after)), ..Gate::default() };
         let transfer = Transfer::with_peers_options().cancelled_by(&cancel);
         let ended = transfer.receive(reader, far, named(&to), &mut gate);
         assert!(matches!(ended, Err(TransferError::Cancelled)), "{ended:?}");
@@ -219,7 +228,11 @@ fn a_transfer_that_is_cancelled_leaves_no_part() {
         let told = matches!(told, TransferError::Peer(_) | TransferError::Lost(_));
         assert!(told);
     });
-    assert_eq!(fs::read_dir(place.path().join("d")).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(place.path().join("d")).unwrap().count(), parts);
+    let again = transfer(&tree_options(), vec![source(&from)], named(&to)).summary();
+    assert_eq!(again.crossed < 8 << 20, parts > 0, "{again:?}");
+    assert!(fs::read(&from).unwrap() == fs::read(&to).unwrap());
+    assert_eq!(fs::read_dir(place.path().join("d")).unwrap().count(), 1);
 }
 
 #[test]

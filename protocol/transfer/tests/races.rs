@@ -1,5 +1,6 @@
 //! Files and folders that change while they are transferred.
 #![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "tests may wait")]
+#![allow(clippy::print_stdout, reason = "a test that is skipped says so")]
 // A panic is how a test fails; clippy exempts test functions, not those beside them.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
@@ -20,7 +21,9 @@ use std::{
 };
 
 use ends::{Ended, Events, named, rounds, source, transfer, tree_options};
-use rcmd_transfer::{FileEvent, Observer, Progress, Summary, Transfer};
+use rcmd_transfer::{
+    FileEvent, Observer, Progress, Summary, Transfer, TransferOptions, TransferSource,
+};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use tree::{Dice, describe, set_time};
 
@@ -234,4 +237,81 @@ fn a_file_that_grows_all_the_time_is_fetched() {
         stop.store(true, Ordering::Relaxed);
     });
     assert!(fs::read(&to).unwrap().starts_with(b"first\n"));
+}
+
+#[test]
+fn a_source_that_goes_to_many_at_once_goes_to_each_as_a_whole() {
+    let place = tempfile::tempdir().unwrap();
+    let from = place.path().join("s");
+    fs::create_dir(&from).unwrap();
+    for number in 0..3_000 {
+        File::create(from.join(number.to_string())).unwrap();
+    }
+    // All have one descriptor, as the threads of one push to many hosts.
+    let shared = TransferSource::folder(File::open(&from).unwrap().into(), b"s").unwrap();
+    let options = TransferOptions { dry_run: true, ..tree_options() };
+    thread::scope(|scope| {
+        let sending: Vec<_> = (0..12)
+            .map(|number| {
+                let to = named(&place.path().join(format!("t{number}")));
+                let (shared, options) = (shared.clone(), &options);
+                scope.spawn(move || transfer(options, vec![shared], to).summary().counts)
+            })
+            .collect();
+        for counts in sending {
+            let counts = counts.join().unwrap();
+            assert_eq!((counts.sent, counts.made, counts.failed), (3_000, 1, 0));
+        }
+    });
+}
+
+#[test]
+fn a_new_folder_that_is_exchanged_for_another_s_gets_nothing() {
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: needs root");
+        return;
+    }
+    let place = tempfile::tempdir().unwrap();
+    let path = |name: &str| place.path().join(name);
+    let count = 200;
+    for folder in ["s", "t", "own"] {
+        fs::create_dir(path(folder)).unwrap();
+    }
+    for number in 0..count {
+        fs::create_dir(path(&format!("s/{number:03}"))).unwrap();
+        fs::write(path(&format!("s/{number:03}/key")), b"key").unwrap();
+    }
+    for _ in 0..rounds(20).div_ceil(20) {
+        let _ = fs::remove_dir_all(path("t"));
+        fs::create_dir(path("t")).unwrap();
+        for number in 0..count {
+            let own = path(&format!("own/{number:03}"));
+            let _ = fs::remove_dir_all(&own);
+            fs::create_dir(&own).unwrap();
+            std::os::unix::fs::chown(&own, Some(1_234), Some(1_234)).unwrap();
+        }
+        let stop = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut number = 0;
+                while !stop.load(Ordering::Relaxed) && number < count {
+                    // As soon as the new one is there it is another's.
+                    let (one, other) = (format!("t/{number:03}"), format!("own/{number:03}"));
+                    let done =
+                        renameat_with(CWD, path(&one), CWD, path(&other), RenameFlags::EXCHANGE);
+                    number += usize::from(done.is_ok());
+                }
+            });
+            upload(&path("s"), &path("t"), false).receiver.unwrap();
+            stop.store(true, Ordering::Relaxed);
+        });
+        for top in ["t", "own"] {
+            for entry in fs::read_dir(path(top)).unwrap().map(Result::unwrap) {
+                let facts = entry.metadata().unwrap();
+                let is_another_s = std::os::unix::fs::MetadataExt::uid(&facts) == 1_234;
+                let has_key = entry.path().join("key").exists();
+                assert!(!is_another_s || !has_key, "{:?}", entry.path());
+            }
+        }
+    }
 }

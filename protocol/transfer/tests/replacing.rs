@@ -77,6 +77,56 @@ fn a_file_that_is_replaced_keeps_its_owner() {
 }
 
 #[test]
+fn what_somebody_else_made_first_in_a_sticky_folder_is_not_filled() {
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: needs root");
+        return;
+    }
+    let place = tempfile::tempdir().unwrap();
+    let (from, shared) = (place.path().join("f"), place.path().join("shared"));
+    fs::write(&from, b"a secret").unwrap();
+    set_mode(&from, 0o600);
+    set_time(&from, 1_700_000_000, 0);
+    fs::create_dir(&shared).unwrap();
+    set_mode(&shared, 0o1777);
+    let planted = |name: &str, owner: u32, content: &[u8]| {
+        let path = shared.join(name);
+        // The kernel may let nobody write over what is somebody else's here.
+        let _ = fs::remove_file(&path);
+        fs::write(&path, content).unwrap();
+        set_mode(&path, 0o666);
+        set_time(&path, 1_700_000_000, 0);
+        std::os::unix::fs::chown(&path, Some(owner), None).unwrap();
+        path
+    };
+    let in_place = TransferOptions { in_place: true, ..tree_options() };
+    for options in [TransferOptions::default(), tree_options(), in_place] {
+        // One of the same size and time would be taken for what was sent.
+        for content in [&b"bait"[..], b"8 bytes!"] {
+            let path = planted("secret", 65_534, content);
+            let ended = transfer(&options, vec![source(&from)], named(&path));
+            let counts = ended.summary().counts;
+            assert_eq!((counts.sent, counts.failed), (0, 1), "{options:?}");
+            assert!(
+                ended.received.lines.iter().any(|line| line.contains("permission")),
+                "{options:?}"
+            );
+            assert_eq!(fs::read(&path).unwrap(), content);
+            let facts = fs::metadata(&path).unwrap();
+            assert_eq!((facts.uid(), facts.mode() & 0o7777), (65_534, 0o666));
+            assert_eq!(fs::read_dir(&shared).unwrap().count(), 1);
+        }
+        // Its own is replaced, and so is one where nobody else makes files.
+        let own = planted("secret", 0, b"old");
+        assert_eq!(transfer(&options, vec![source(&from)], named(&own)).summary().counts.sent, 1);
+        set_mode(&shared, 0o755);
+        let other = planted("secret", 65_534, b"old");
+        assert_eq!(transfer(&options, vec![source(&from)], named(&other)).summary().counts.sent, 1);
+        set_mode(&shared, 0o1777);
+    }
+}
+
+#[test]
 fn a_file_that_is_replaced_hands_on_its_own_attributes_and_no_privileges() {
     use rustix::fs::{XattrFlags, getxattr, setxattr};
     let place = tempfile::tempdir().unwrap();
@@ -99,6 +149,38 @@ fn a_file_that_is_replaced_hands_on_its_own_attributes_and_no_privileges() {
     let length = getxattr(&to, "user.note", &mut value[..]).unwrap();
     assert_eq!(&value[..length], b"kept");
     assert!(getxattr(&to, "security.capability", &mut value[..]).is_err(), "it had them: {had}");
+}
+
+#[test]
+fn a_file_that_is_replaced_gets_no_access_list_from_its_folder() {
+    use rustix::fs::{XattrFlags, getxattr, setxattr};
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("d");
+    let (from, to) = (place.path().join("f"), folder.join("g"));
+    fs::create_dir(&folder).unwrap();
+    fs::write(&to, b"old content").unwrap();
+    set_mode(&to, 0o640);
+    // Version 2: the owner rwx, user 65534 r, the group r, the mask r, others nothing.
+    let none = u32::MAX;
+    let entries = [(1, 7, none), (2, 4, 65_534), (4, 4, none), (0x10, 4, none), (0x20, 0, none)];
+    let mut list = 2_u32.to_le_bytes().to_vec();
+    for (tag, permissions, id) in entries {
+        list.extend([u16::to_le_bytes(tag), u16::to_le_bytes(permissions)].concat());
+        list.extend(u32::to_le_bytes(id));
+    }
+    if setxattr(&folder, "system.posix_acl_default", &list, XattrFlags::empty()).is_err() {
+        println!("skipped: needs access lists");
+        return;
+    }
+    for size in [7, 400_000] {
+        fs::write(&from, vec![b'n'; size]).unwrap();
+        set_mode(&from, 0o600);
+        let options = TransferOptions { preserve: false, ..tree_options() };
+        transfer(&options, vec![source(&from)], named(&to)).summary();
+        let list = getxattr(&to, "system.posix_acl_access", &mut [0; 64][..]);
+        assert_eq!(list, Err(rustix::io::Errno::NODATA));
+        assert_eq!(fs::metadata(&to).unwrap().mode() & 0o777, 0o640);
+    }
 }
 
 #[test]

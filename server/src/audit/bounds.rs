@@ -173,6 +173,7 @@ mod tests {
             account: "app".into(),
             uid: Uid::ROOT,
             size: 0,
+            lock: None,
         };
         let files = std::iter::repeat_n(&file, 4096);
         let said = Totals { bytes: u64::MAX, failed: u64::MAX, ..Totals::default() };

@@ -159,7 +159,8 @@ impl Job {
                 let handed = permit.plan().handed.as_ref().map(|handed| Arc::clone(&handed.order));
                 let talk = process.socket.take().zip(handed).zip(root).zip(note);
                 let attending = talk.map(|(((socket, order), root), note)| {
-                    Attending::new(socket, order, root, folders, note)
+                    let share = self.shared.judging.of(self.spec.peer.user());
+                    Attending::new(socket, order, root, folders, share, note)
                 });
                 Ok((process, attending))
             }

@@ -14,23 +14,16 @@ use std::{
 };
 
 use rcmd_transfer::Confinement;
-use tokio::{
-    net::UnixStream,
-    time::{Instant, sleep_until, timeout},
-};
+use tokio::{net::UnixStream, time::timeout};
 
 use super::spec::JudgeFolder;
 use crate::{
+    admission::judging::JudgingShare,
     audit::TransferNote,
     policy::Access,
     transfer::message::{self, Told, Totals},
 };
 
-/// The number of questions of one transfer that are answered in a row, and the time that they take
-/// at least: judging costs some 50 microseconds, and one transfer may have half a processor.
-const IN_A_ROW: u32 = 1_000;
-/// See [`IN_A_ROW`].
-const PACE: Duration = Duration::from_millis(100);
 /// The time that a process which has ended has for what it said to be read.
 const ENDING: Duration = Duration::from_secs(1);
 
@@ -43,24 +36,33 @@ pub(super) struct Attending {
 }
 
 impl Attending {
-    /// Begins the conversation. Whether a folder may be entered or a file
-    /// read is judged as `root` was.
+    /// Begins the conversation. Whether a folder may be entered is judged as `root` was, and whether a
+    /// file may be read as reading by the same account: a process that receives asks that before it
+    /// tells the peer what is in a file that it writes over. It is judged when it is the turn of one of the
+    /// identity's transfers.
     pub(super) fn new(
         socket: UnixStream,
         order: Arc<[u8]>,
         root: Access,
         judge: JudgeFolder,
+        share: JudgingShare,
         note: TransferNote,
     ) -> Self {
         let denied = Arc::new(AtomicU64::new(0));
         let counted = Arc::clone(&denied);
-        let judge = move |path: Vec<u8>, size: u64| {
+        let judge = move |path: Vec<u8>, read: Option<u64>| {
             let path = PathBuf::from(OsString::from_vec(path));
-            let may = root.on(path, size).is_some_and(|access| judge(&access).is_ok());
-            counted.fetch_add(u64::from(!may), Ordering::Relaxed);
+            let access = match read {
+                Some(size) => root.reading(path, size),
+                None => root.on(path, 0),
+            };
+            let may = access.is_some_and(|access| judge(&access).is_ok());
+            // A process that receives does all that it was asked to without being told.
+            let counts = read.is_none() || matches!(root, Access::Read(_));
+            counted.fetch_add(u64::from(!may && counts), Ordering::Relaxed);
             may
         };
-        Self { talk: Some(Box::pin(talk(socket, order, judge))), note, totals: None, denied }
+        Self { talk: Some(Box::pin(talk(socket, order, judge, share))), note, totals: None, denied }
     }
 
     /// Goes on with the conversation; never returns once that is over.
@@ -92,34 +94,32 @@ impl Attending {
 async fn talk(
     mut socket: UnixStream,
     order: Arc<[u8]>,
-    judge: impl Fn(Vec<u8>, u64) -> bool,
+    judge: impl Fn(Vec<u8>, Option<u64>) -> bool,
+    share: JudgingShare,
 ) -> Option<Totals> {
     message::write_order(&mut socket, &order).await.ok()?;
     drop(order);
     let mut totals = None;
-    let (mut since, mut asked) = (Instant::now(), 0);
     // What ends the conversation has the next folder denied: the process gets no answer.
     while let Ok(Some(told)) = message::read(&mut socket).await {
-        asked += 1;
-        if asked == IN_A_ROW {
-            sleep_until(since + PACE).await;
-            (since, asked) = (Instant::now(), 0);
-        }
-        match told {
-            Told::Enter(path) => {
-                let may = judge(path, 0);
-                if message::answer(&mut socket, may).await.is_err() {
-                    break;
-                }
+        let turn = share.turn().await;
+        let may = match told {
+            Told::Enter(path) => Some(judge(path, None)),
+            Told::Read(path, size) => Some(judge(path, Some(size))),
+            Told::Confined(confinement) => {
+                note(confinement);
+                None
             }
-            Told::Read(path, size) => {
-                let may = judge(path, size);
-                if message::answer(&mut socket, may).await.is_err() {
-                    break;
-                }
+            Told::Totals(account) => {
+                totals = Some(account);
+                None
             }
-            Told::Confined(confinement) => note(confinement),
-            Told::Totals(account) => totals = Some(account),
+        };
+        drop(turn);
+        if let Some(may) = may
+            && message::answer(&mut socket, may).await.is_err()
+        {
+            break;
         }
     }
     totals
@@ -141,6 +141,8 @@ fn note(confinement: Confinement) {
 mod tests {
     use std::{io::Write as _, os::unix::net::UnixStream as StdUnixStream, thread};
 
+    use tokio::{task::JoinSet, time::Instant};
+
     use super::*;
     use crate::{
         policy::{Denial, DenialKind, access::FileFacts},
@@ -148,13 +150,17 @@ mod tests {
     };
 
     fn attending(judge: JudgeFolder) -> (Attending, StdUnixStream) {
+        attending_in(judge, JudgingShare::new())
+    }
+
+    fn attending_in(judge: JudgeFolder, share: JudgingShare) -> (Attending, StdUnixStream) {
         let (ours, theirs) = StdUnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
-        let facts =
-            FileFacts { path: "/srv".into(), account: "app".into(), uid: Uid::ROOT, size: 7 };
+        let (path, account) = ("/srv".into(), "app".into());
+        let facts = FileFacts { path, account, uid: Uid::ROOT, size: 7, lock: None };
         let (socket, root) = (UnixStream::from_std(ours).unwrap(), Access::Write(facts));
         let note = TransferNote::default();
-        (Attending::new(socket, (*b"order").into(), root, judge, note), theirs)
+        (Attending::new(socket, (*b"order").into(), root, judge, share, note), theirs)
     }
 
     fn denial() -> Denial {
@@ -201,6 +207,7 @@ mod tests {
     #[tokio::test]
     async fn a_file_that_is_read_is_judged_with_the_size_that_it_has_when_it_is_open() {
         let judge = |access: &Access| {
+            assert!(matches!(access, Access::Read(_)), "what writes is no leave to read");
             let file = access.file().unwrap();
             assert_eq!(file.path, std::path::Path::new("/srv/f"));
             if file.size > 7 { Err(denial()) } else { Ok(()) }
@@ -210,18 +217,38 @@ mod tests {
         let process = thread::spawn(move || ask_as(&mut theirs, 3, &[question(7), question(8)]));
         attending.step().await;
         assert_eq!(process.join().unwrap(), [true, false]);
-        assert_eq!(attending.end().await, TransferNote::default().ended(1, None));
+        // It writes, so that this was no folder or file that it was asked for.
+        assert_eq!(attending.end().await, TransferNote::default().ended(0, None));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_process_that_asks_without_end_has_its_pace() {
-        let (mut attending, mut theirs) = attending(Box::new(|_: &Access| Ok(())));
-        let paths = vec!["/srv/a"; 3 * IN_A_ROW as usize];
-        let process = thread::spawn(move || ask(&mut theirs, &paths).len());
         let before = Instant::now();
-        attending.step().await;
-        assert_eq!(process.join().unwrap(), 3 * IN_A_ROW as usize);
-        assert!(before.elapsed() >= 2 * PACE, "{:?}", before.elapsed());
+        attend_to(1, 4_000).await;
+        assert!(before.elapsed() >= Duration::from_millis(290), "{:?}", before.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_transfers_of_an_identity_together_have_the_pace_of_one() {
+        let before = Instant::now();
+        attend_to(32, 125).await;
+        assert!(before.elapsed() >= Duration::from_millis(290), "{:?}", before.elapsed());
+    }
+
+    /// Answers so many transfers of one identity, each of which asks so many questions in a row.
+    async fn attend_to(transfers: usize, questions: usize) {
+        let share = JudgingShare::new();
+        let mut attended = JoinSet::new();
+        for _ in 0..transfers {
+            let (mut attending, mut theirs) =
+                attending_in(Box::new(|_: &Access| Ok(())), share.clone());
+            let process = thread::spawn(move || ask(&mut theirs, &vec!["/srv/a"; questions]).len());
+            attended.spawn(async move {
+                attending.step().await;
+                process.join().unwrap()
+            });
+        }
+        assert_eq!(attended.join_all().await, vec![questions; transfers]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -63,6 +63,8 @@ pub struct FileFacts {
     pub uid: Uid,
     /// The size in bytes: of the file that is read, or as announced for the one that is written.
     pub size: u64,
+    /// The name of the lock that the transfer holds, if it takes one.
+    pub lock: Option<String>,
 }
 
 /// The facts of a connection that this host makes or accepts for a peer.
@@ -135,7 +137,8 @@ impl Access {
         }
     }
 
-    /// Returns the same action on another file or folder of this size, by the same account.
+    /// Returns the same action on another file or folder of this size, by the same account and under
+    /// the same lock.
     ///
     /// Returns `None` for an action that is none on files.
     pub fn on(&self, path: PathBuf, size: u64) -> Option<Self> {
@@ -145,6 +148,13 @@ impl Access {
             Self::Write(of) => Some(Self::Write(facts(of))),
             _ => None,
         }
+    }
+
+    /// Returns the reading of a file of this size, by the account that reads or writes this one.
+    ///
+    /// Returns `None` for an action that is none on files.
+    pub fn reading(&self, path: PathBuf, size: u64) -> Option<Self> {
+        Some(Self::Read(FileFacts { path, size, ..self.file()?.clone() }))
     }
 
     /// Returns Cedar's context for what is asked.
@@ -197,7 +207,7 @@ fn of_socket(SocketFacts { account, uid, endpoint }: &SocketFacts) -> Vec<Pair> 
     pairs
 }
 
-fn of_file(FileFacts { path, account, uid, size }: &FileFacts) -> Vec<Pair> {
+fn of_file(FileFacts { path, account, uid, size, lock }: &FileFacts) -> Vec<Pair> {
     let known = utf8(path.as_os_str().as_bytes());
     let is_text = known.is_some() && utf8(account.as_bytes()).is_some();
     let mut pairs = of_account(account, *uid);
@@ -206,6 +216,7 @@ fn of_file(FileFacts { path, account, uid, size }: &FileFacts) -> Vec<Pair> {
         number("size", *size),
         truth("text", is_text),
     ]);
+    pairs.extend(lock.iter().map(|lock| text("lock", lock.as_str())));
     pairs
 }
 
@@ -233,7 +244,11 @@ impl fmt::Display for Access {
             }
             Self::Read(facts) | Self::Write(facts) => {
                 let path = printable(&facts.path.to_string_lossy());
-                write!(f, "{} {path} as {}", self.action().as_str(), by(&facts.account))
+                write!(f, "{} {path} as {}", self.action().as_str(), by(&facts.account))?;
+                match &facts.lock {
+                    Some(lock) => write!(f, " with the lock {}", printable(lock)),
+                    None => Ok(()),
+                }
             }
             Self::Forward(SocketFacts { account, endpoint, .. }) => {
                 write!(f, "connect to {endpoint} as {}", by(account))

@@ -7,8 +7,9 @@
 
 use crate::glob;
 
-/// The names that may be set without a rule that permits them: language, time zone, terminal.
-const HARMLESS: [&str; 21] = [
+/// The names that may be set without a rule that permits them: language, time zone, terminal, and
+/// the version of git's protocol, which git sends over ssh unasked.
+const HARMLESS: [&str; 22] = [
     "LANG",
     "LANGUAGE",
     "LC_ADDRESS",
@@ -30,7 +31,11 @@ const HARMLESS: [&str; 21] = [
     "NO_COLOR",
     "COLUMNS",
     "LINES",
+    GIT_PROTOCOL,
 ];
+
+/// The variable in which git says the version of its protocol: `version=` and a digit.
+const GIT_PROTOCOL: &str = "GIT_PROTOCOL";
 
 /// The prefix of a pattern of names whose variables may make a program run anything.
 const MAY_RUN_CODE: &str = "may-run-code:";
@@ -139,6 +144,9 @@ fn is_harmless(name: &[u8], value: &[u8]) -> bool {
                 && !value.starts_with(b":")
                 && !value.contains(&b'.')
         }
+        name if name == GIT_PROTOCOL.as_bytes() => {
+            matches!(value.strip_prefix(b"version="), Some([version]) if version.is_ascii_digit())
+        }
         _ => value.iter().all(plain),
     };
     value_is_plain && HARMLESS.iter().any(|harmless| harmless.as_bytes() == name)
@@ -156,6 +164,10 @@ mod tests {
     fn without_a_word_language_zone_and_terminal_may_be_set() {
         for setting in ["LANG=de_DE.UTF-8", "LC_ALL=C", "TZ=Europe/Berlin", "TERM=xterm-256color"] {
             assert!(permits("", setting), "{setting}");
+        }
+        assert!(permits("", "GIT_PROTOCOL=version=2"));
+        for setting in ["GIT_PROTOCOL=version=", "GIT_PROTOCOL=version=2:x", "GIT_PROTOCOL=2"] {
+            assert!(!permits("", setting), "{setting}");
         }
         for setting in ["FOO=bar", "LANG=../../x", "TZ=:/etc/shadow", "TZ=/x", "TERM=%n", "LC=x"] {
             assert!(!permits("", setting), "{setting}");

@@ -60,9 +60,7 @@ pub fn rule_for(user: &str, request: &Request, facts: &HostFacts) -> Option<Stri
         }
     };
     conditions.push(equal("account", account));
-    if let Some(lock) = request.lock() {
-        conditions.push(format!("context has lock && {}", equal("lock", &lock.name)));
-    }
+    conditions.extend(request.lock().map(|lock| under(&lock.name)));
     Some(rule(user, action(request), &conditions))
 }
 
@@ -70,9 +68,10 @@ pub fn rule_for(user: &str, request: &Request, facts: &HostFacts) -> Option<Stri
 /// permits a smaller one too. Returns `None` if a fact is not UTF-8.
 pub fn rule_for_access(user: &str, access: &Access) -> Option<String> {
     let owned = |owner: &str| vec![format!("context.owner == User::{}", quoted(owner))];
-    let file = |facts: &FileFacts| {
+    let file = |facts: &FileFacts| -> Option<Vec<String>> {
         let (path, account) = (facts.path.to_str()?, facts.account.to_str()?);
-        Some(vec![equal("path", path), equal("account", account)])
+        let lock = facts.lock.as_deref().map(under);
+        Some([equal("path", path), equal("account", account)].into_iter().chain(lock).collect())
     };
     let conditions = match access {
         Access::Terminal(HostFacts { program, account, .. }) => vec![
@@ -108,6 +107,11 @@ fn socket(facts: &SocketFacts, has_host: bool) -> Option<Vec<String>> {
     };
     conditions.push(equal("account", facts.account.to_str()?));
     Some(conditions)
+}
+
+/// Returns the condition for a request that takes exactly this lock.
+fn under(lock: &str) -> String {
+    format!("context has lock && {}", equal("lock", lock))
 }
 
 fn equal(attribute: &str, text: &str) -> String {

@@ -51,7 +51,11 @@ impl RequestFacts {
 
     /// Returns about how many bytes of memory they take, beside a request.
     pub fn size(&self) -> usize {
-        self.files().map(|file| size_of::<Access>() + file.path.as_os_str().len()).sum()
+        let of = |file: &FileFacts| {
+            let lock = file.lock.as_ref().map_or(0, String::len);
+            size_of::<Access>() + file.path.as_os_str().len() + lock
+        };
+        self.files().map(of).sum()
     }
 
     /// Returns what would be done, in a text short enough for a frame.

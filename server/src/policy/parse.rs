@@ -125,8 +125,17 @@ fn named(
         warnings.extend(unknown.map(|(way_at, way)| never_equal(text, at + way_at, way)));
         let digests = Digests::parse(&source);
         let names_address = words::names(&source, "address");
+        let names_lock = words::names(&source, "lock") || words::tests_for(&source, "lock");
         let policy = policy.new_id(PolicyId::new(name));
-        rules.push(Arc::new(Rule { policy, env, no_new_privs, digests, names_address, line }));
+        rules.push(Arc::new(Rule {
+            policy,
+            env,
+            no_new_privs,
+            digests,
+            names_address,
+            names_lock,
+            line,
+        }));
     }
     if diagnostics.is_empty() { Ok(rules) } else { Err(diagnostics) }
 }

@@ -117,6 +117,30 @@ impl Query<'_> {
         Err(denial)
     }
 
+    /// Returns those of the rules that look at the lock of a transfer. The others permit no transfer
+    /// that takes one: it may hold the lock for as long as its client likes, and who wrote of files
+    /// may not have thought of what others wait for.
+    pub(super) fn with_lock(
+        &self,
+        permits: Vec<Arc<Rule>>,
+        lock: &str,
+    ) -> Result<Vec<Arc<Rule>>, Denial> {
+        let (enough, short): (Vec<_>, Vec<_>) =
+            permits.into_iter().partition(|rule| rule.names_lock);
+        if !enough.is_empty() {
+            return Ok(enough);
+        }
+        let names = names(&short);
+        let rules = quoted(&names);
+        let because = format!("the rule {rules} names no lock, so it permits no transfer with one");
+        let mut denial = self.denial(DenialKind::NoRule, names, &because);
+        denial.hint = format!(
+            "Leave out --lock, or name the lock in the rule: context has lock && context.lock == \
+             {lock:?}."
+        );
+        Err(denial)
+    }
+
     /// Returns those of the rules that also permit the settings of the request's environment.
     pub(super) fn with_settings(
         &self,

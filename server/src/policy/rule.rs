@@ -22,6 +22,9 @@ pub(super) struct Rule {
     /// True if the rule's text has `context.address`, without which it permits listening on
     /// loopback only.
     pub(super) names_address: bool,
+    /// True if the rule's text has `context.lock` or `context has lock`, without which it permits
+    /// no transfer that takes a lock.
+    pub(super) names_lock: bool,
     /// The line of the file at which the rule begins, from 1.
     pub(super) line: usize,
 }

@@ -2,6 +2,7 @@
 
 mod actions;
 mod former;
+mod locked;
 
 use std::{
     net::IpAddr,

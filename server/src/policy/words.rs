@@ -67,6 +67,16 @@ pub(super) fn names(rule: &str, attribute: &str) -> bool {
     })
 }
 
+/// Returns whether a rule's text asks whether the context has an attribute: `context has NAME`.
+pub(super) fn tests_for(rule: &str, attribute: &str) -> bool {
+    let words: Vec<_> = Words::of(rule).map(|(_, word)| word).collect();
+    let literal = format!("\"{attribute}\"");
+    words.windows(3).any(|some| match some {
+        ["context", "has", name] => *name == attribute || *name == literal,
+        _ => false,
+    })
+}
+
 /// Returns the texts that a rule compares an attribute of the context with, by `==` or `!=`: each in
 /// its quotes, with the offset of its first byte.
 pub(super) fn compared<'a>(rule: &'a str, attribute: &str) -> Vec<(usize, &'a str)> {
@@ -111,6 +121,22 @@ mod tests {
             "context[\"addr\"]",
         ] {
             assert!(!names(&rule(condition), "address"), "{condition}");
+        }
+    }
+
+    #[test]
+    fn a_test_for_an_attribute_is_one_with_has() {
+        for condition in ["context has lock", "!(context has \"lock\")", "context\nhas lock"] {
+            assert!(tests_for(&rule(condition), "lock"), "{condition}");
+        }
+        for condition in [
+            "context.lock == \"has lock\"",
+            "context has locks",
+            "true // context has lock",
+            "context.path == \"context has lock\"",
+            "principal has lock",
+        ] {
+            assert!(!tests_for(&rule(condition), "lock"), "{condition}");
         }
     }
 

@@ -293,9 +293,13 @@ impl SpawnError {
             Self::NoRoot { kind: ErrorKind::TooBig, .. } => {
                 "Nothing was transferred; name the folder that holds them, and choose with --include."
             }
-            Self::NoRoot { .. } => {
-                "Nothing was transferred; check the path on the host, as that user."
+            Self::NoRoot { kind: ErrorKind::NoSuchFile, .. } => {
+                "Nothing was transferred. `rcmd-client ls HOST:FOLDER` lists what is in a folder."
             }
+            Self::NoRoot { kind: ErrorKind::Permission, .. } => {
+                "Nothing was transferred. -l USER names another user of the host."
+            }
+            Self::NoRoot { .. } => "Nothing was transferred. `rcmd-client ls` shows what is there.",
             Self::Environment(EnvironmentError::NoSetting(_)) => "Write NAME=VALUE.",
             Self::Environment(EnvironmentError::Reserved(_)) => "Choose another name.",
         }

@@ -117,7 +117,8 @@ async fn inspect(
     policy::authorize_early(slice, request)?;
     let who = &slice.principal().user;
     if let Some(transfer) = request.as_transfer() {
-        let (plan, files) = roots::look(who, request.stdin(), transfer, exec).await?;
+        let (stdin, lock) = (request.stdin(), request.lock());
+        let (plan, files) = roots::look(who, stdin, lock, transfer, exec).await?;
         return Ok(Inspected { plan, note: None, facts: RequestFacts::Files(files) });
     }
     let Looked { plan, mut facts, found } = look(who, request, exec).await?;

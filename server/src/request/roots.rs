@@ -4,6 +4,7 @@
 use std::{any::Any, ffi::OsString, os::fd::OwnedFd, path::PathBuf, sync::Arc};
 
 use rcmd_protocol::{
+    frame::Lock,
     outcome::{ErrorKind, WireError},
     request::{TransferRequest, TransferVerb},
 };
@@ -21,13 +22,14 @@ use crate::{
 };
 
 /// Finds what a transfer begins with. Returns the plan of the process that carries it out, and what
-/// must be permitted.
+/// must be permitted, under the lock that the request takes.
 ///
 /// # Errors
 /// If there is no such place, or none of the paths leads anywhere.
 pub(super) async fn look(
     user: &str,
     stdin: bool,
+    lock: Option<&Lock>,
     transfer: TransferRequest<'_>,
     exec: ExecContext<'_>,
 ) -> Result<(Plan, Vec<Access>), Rejection> {
@@ -42,7 +44,7 @@ pub(super) async fn look(
     };
     let order = FindRoots { home: account.home.clone(), wanted, paths: transfer.paths.to_vec() };
     let (found, room) = finder.roots(user, account, order).await?;
-    let accesses = accesses(transfer.verb, account, &found);
+    let accesses = accesses(transfer.verb, account, lock, &found);
     let FoundRoots { folders, roots } = found;
     let folders = counted(folders.into_iter().map(|(folder, _)| folder), room.as_ref());
     let order = order_for(transfer.verb, roots, folders.len())?;
@@ -59,13 +61,19 @@ fn counted(
 }
 
 /// Returns what is judged: each root, by the path without links that its descriptor has.
-fn accesses(verb: TransferVerb, account: &Account, found: &FoundRoots) -> Vec<Access> {
+fn accesses(
+    verb: TransferVerb,
+    account: &Account,
+    lock: Option<&Lock>,
+    found: &FoundRoots,
+) -> Vec<Access> {
     let roots = found.roots.iter().filter_map(|root| Some((found.path(root)?, root.size())));
     let facts = roots.map(|(path, size)| FileFacts {
         path,
         account: account.name.clone(),
         uid: account.uid,
         size,
+        lock: lock.map(|lock| lock.name.clone()),
     });
     match verb {
         TransferVerb::Receive { .. } => facts.map(Access::Write).collect(),

@@ -15,7 +15,10 @@ use rcmd_transfer::{
     AccountNames, Cancel, Destination, DestinationKind, Failure, FailureKind, Reach, Summary,
     Transfer, TransferError, TransferSource, confine, current_umask,
 };
-use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+use rustix::{
+    pipe::fcntl_setpipe_size,
+    process::{DumpableBehavior, set_dumpable_behavior},
+};
 
 use super::{
     asker::Asker,
@@ -30,6 +33,9 @@ use crate::process::{
 
 /// The first argument that makes the server's program the process of a transfer.
 pub(crate) const ARGUMENT: &str = "_transfer";
+
+/// The bytes that the pipe with the contents takes: those of one message.
+const PIPE: usize = 256 * 1024;
 
 /// The exit status if something failed, which the account of both ends says.
 const FAILED: u8 = 1;
@@ -78,6 +84,12 @@ fn live() -> Result<bool> {
     if let TransferOrder::List { roots, is_long, .. } = &order {
         return list::list(roots, &folders, &names, *is_long, output).map(|()| true);
     }
+    // With the 64 KiB of any pipe both ends wake each other for each piece. A kernel that has given enough to others
+    // leaves it at that.
+    let _ = match &order {
+        TransferOrder::Receive { .. } => fcntl_setpipe_size(io::stdin(), PIPE),
+        _ => fcntl_setpipe_size(&output, PIPE),
+    };
     let cancel = Cancel::default();
     let stdin = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     let input = Input::until_signal(stdin, cancel.clone())?;
@@ -91,6 +103,14 @@ fn live() -> Result<bool> {
             transfer.send(input, output, sources, &mut asker)
         }
         TransferOrder::Receive { roots, .. } => {
+            // The server is asked for each file of which anything is told. A source is sent as what a
+            // link leads to: one that is a link would lead whoever uses that file elsewhere.
+            let transfer = transfer.offering_in_place().refusing_links();
+            let is_home = |root: &Root| matches!(root, Root::Place { kind: PlaceKind::Home, .. });
+            let transfer = match roots.iter().any(is_home) {
+                true => transfer.refusing_deletion(),
+                false => transfer,
+            };
             transfer.receive(input, output, destination(roots, &folders)?, &mut asker)
         }
         TransferOrder::List { .. } => return Ok(true),
@@ -133,7 +153,7 @@ fn destination(roots: Vec<Root>, folders: &[Arc<OwnedFd>]) -> Result<Destination
     };
     let kind = match kind {
         PlaceKind::Inside => DestinationKind::Inside,
-        PlaceKind::Itself => DestinationKind::Itself,
+        PlaceKind::Itself | PlaceKind::Home => DestinationKind::Itself,
         PlaceKind::Named(name) => DestinationKind::Named(name),
         PlaceKind::NewFolder(name) => DestinationKind::NewFolder(name),
     };

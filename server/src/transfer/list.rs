@@ -184,6 +184,10 @@ fn print(
         FileType::RegularFile => "file",
         FileType::Directory => "folder",
         FileType::Symlink => "link",
+        FileType::BlockDevice => "block_device",
+        FileType::CharacterDevice => "char_device",
+        FileType::Fifo => "pipe",
+        FileType::Socket => "socket",
         _ => "other",
     };
     let entry = Entry { name, name_encoding, kind, long };
@@ -243,11 +247,14 @@ mod tests {
         std::fs::write(path(b"\xff"), b"").unwrap();
         std::fs::create_dir(path(b"a")).unwrap();
         symlink("b", path(b"l")).unwrap();
+        let mode = rustix::fs::Mode::RUSR;
+        rustix::fs::mknodat(rustix::fs::CWD, path(b"p"), FileType::Fifo, mode, 0).unwrap();
         assert_eq!(
             listed(folder.path(), false),
             "{\"name\":\"a\",\"name_encoding\":\"utf-8\",\"kind\":\"folder\"}\n\
              {\"name\":\"b\\nc\",\"name_encoding\":\"utf-8\",\"kind\":\"file\"}\n\
              {\"name\":\"l\",\"name_encoding\":\"utf-8\",\"kind\":\"link\"}\n\
+             {\"name\":\"p\",\"name_encoding\":\"utf-8\",\"kind\":\"pipe\"}\n\
              {\"name\":\"/w==\",\"name_encoding\":\"base64\",\"kind\":\"file\"}\n"
         );
         let long = listed(folder.path(), true);

@@ -1,6 +1,7 @@
 //! The peers, each with private keys and configuration on a loopback port.
 
 mod asyncssh;
+pub(crate) mod copying;
 mod dropbear;
 mod many_hosts;
 mod openssh;

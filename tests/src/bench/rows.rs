@@ -4,6 +4,7 @@ mod audit;
 mod batch;
 mod cold;
 mod echo;
+mod files;
 mod fleet;
 mod growth;
 mod instructions;
@@ -73,6 +74,7 @@ const ROWS: &[Row] = &[
 const APART: &[Row] = &[
     Row { name: "fleet100", about: "one line on 100 hosts", run: fleet::hundred },
     Row { name: "fleet500", about: "one line on 500 hosts", run: fleet::five_hundred },
+    Row { name: "files", about: "files and trees, copied both ways", run: files::run },
 ];
 
 /// Returns the rows of these names, or all that need not be named; in the order in which they

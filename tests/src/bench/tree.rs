@@ -33,6 +33,10 @@ pub(crate) struct Cost {
     pub(crate) tree: f64,
     /// The most MiB that the program itself had resident.
     pub(crate) main: f64,
+    /// The most MiB on the daemon's side, as [`Cost::tree`] of all processes that began below it meanwhile, and what it
+    /// grew by itself. 0 without a daemon.
+    pub(crate) host: f64,
+    pub(crate) status: ExitStatus,
 }
 
 /// Runs a program to its end, whatever status that has.
@@ -41,20 +45,30 @@ pub(crate) struct Cost {
 ///
 /// When it can't be run, or does not end within [`LIMIT`].
 pub(crate) fn cost(command: &mut Command) -> Result<Cost> {
+    cost_beside(command, None)
+}
+
+/// Runs a program as [`cost`] does, and looks at what its daemon takes meanwhile.
+///
+/// # Errors
+///
+/// The errors of [`cost`].
+pub(crate) fn cost_beside(command: &mut Command, daemon: Option<u32>) -> Result<Cost> {
     // What loses its parent becomes ours: it can be waited for, and is accounted to the program.
     set_child_subreaper(Some(getpid())).context("can't become a subreaper")?;
-    let cost = cost_below(command);
+    let cost = cost_below(command, daemon);
     set_child_subreaper(None).context("can't stop being a subreaper")?;
     cost
 }
 
-fn cost_below(command: &mut Command) -> Result<Cost> {
+fn cost_below(command: &mut Command, daemon: Option<u32>) -> Result<Cost> {
     let name = command.get_program().to_string_lossy().into_owned();
     let others: HashSet<u32> = children().map(|process| process.pid).collect();
+    let host = daemon.map(Host::now);
     let before = used(RUSAGE_CHILDREN)?;
     let began = Instant::now();
     let mut child = command.spawn().with_context(|| format!("can't run {name}"))?;
-    let mut most = Most::default();
+    let mut most = Most { host, ..Most::default() };
     let ended = most.watch(&mut child, began);
     let seconds = began.elapsed().as_secs_f64();
     if !matches!(ended, Ok(Some(_))) {
@@ -64,15 +78,17 @@ fn cost_below(command: &mut Command) -> Result<Cost> {
         below.iter().for_each(Process::kill);
     }
     end_strays(&others)?;
-    if ended?.is_none() {
+    let Some(status) = ended? else {
         bail!("{name} did not end within {LIMIT:?}");
-    }
+    };
     let mib = |kib: u64| kib as f64 / 1024.0;
     Ok(Cost {
         seconds,
         processor: used(RUSAGE_CHILDREN)? - before,
         tree: mib(most.tree.max(most.main)),
         main: mib(most.main),
+        host: mib(most.host.map_or(0, |host| host.most())),
+        status,
     })
 }
 
@@ -81,6 +97,49 @@ fn cost_below(command: &mut Command) -> Result<Cost> {
 struct Most {
     tree: u64,
     main: u64,
+    host: Option<Host>,
+}
+
+/// A daemon and what began below it, in KiB.
+struct Host {
+    daemon: u32,
+    /// The processes that were there before.
+    resting: HashSet<u32>,
+    resident: u64,
+    /// Those that began meanwhile, as far as was seen.
+    begun: Vec<u32>,
+    tree: u64,
+    main: u64,
+}
+
+impl Host {
+    fn now(daemon: u32) -> Self {
+        let resting = proc::descendants(daemon).into_iter().map(|process| process.pid).collect();
+        // Where its peak can't be forgotten, an earlier one counts for this time too.
+        proc::forget_peak(daemon);
+        let resident = proc::resident_kib(daemon).unwrap_or(0);
+        Self { daemon, resting, resident, begun: Vec::new(), tree: 0, main: 0 }
+    }
+
+    /// Looks at each process that is known.
+    fn look(&mut self) {
+        let largest = self.begun.iter().filter_map(|&pid| proc::peak_kib(pid)).max();
+        self.main = self.main.max(largest.unwrap_or(0));
+    }
+
+    /// Looks for processes that have begun, and at all together.
+    fn look_around(&mut self) {
+        let below = proc::descendants(self.daemon).into_iter().map(|process| process.pid);
+        self.begun = below.filter(|pid| !self.resting.contains(pid)).collect();
+        let together = self.begun.iter().filter_map(|&pid| proc::proportional_kib(pid)).sum();
+        self.tree = self.tree.max(together);
+        self.look();
+    }
+
+    fn most(&self) -> u64 {
+        let grown = proc::peak_kib(self.daemon).unwrap_or(0).saturating_sub(self.resident);
+        self.tree.max(self.main) + grown
+    }
 }
 
 impl Most {
@@ -92,9 +151,11 @@ impl Most {
                 return Ok(Some(status));
             }
             self.main = self.main.max(proc::peak_kib(child.id()).unwrap_or(0));
+            self.host.iter_mut().for_each(Host::look);
             let look = Instant::now();
             if look >= next {
                 self.tree = self.tree.max(proportional_kib(child.id()));
+                self.host.iter_mut().for_each(Host::look_around);
                 next = look + (look.elapsed() * PARTS).min(RARELY);
             }
         }

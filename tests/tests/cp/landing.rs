@@ -104,7 +104,10 @@ fn deletion_makes_the_destination_like_the_source_and_spares_what_is_excluded() 
         let words = ["-r", "--delete", "--exclude", "*.log", "--max-delete", "9", &from, &to];
         let done = cp(&world, ["--dry-run"].iter().chain(&words)).run();
         done.assert_code(0);
-        assert!(done.stdout_text().contains("deleted"), "{}", done.story());
+        // The paths of a push begin with the name of the source.
+        let deleted = if is_push { "deleted   t/old/x\n" } else { "deleted   old/x\n" };
+        assert!(done.stdout_text().contains(deleted), "{}", done.story());
+        done.assert_says("dry run: ");
         assert!(path("to/old/x").exists());
         cp(&world, words).run().assert_code(0);
         assert!(path("to/in").exists() && path("to/keep.log").exists() && !path("to/old").exists());
@@ -121,12 +124,33 @@ fn nothing_is_deleted_from_an_empty_source_or_past_the_limit_and_that_is_said() 
         fs::write(path("to").join(number.to_string()), b"x").unwrap();
     }
     let to = there(&world, path("to"));
-    let done = cp(&world, ["-r", "--delete", "empty/", &to]).run();
-    done.assert_code(0).assert_says("nothing was deleted, since the source has no file");
-    let done = cp(&world, ["-r", "--delete", "t/", &to]).run();
-    done.assert_says("nothing was deleted, since more than");
+    for dry in [&["--dry-run"][..], &[]] {
+        let delete = |words: &[&str]| {
+            let options = dry.iter().copied().chain(["-r", "--delete"]);
+            let done = cp(&world, options.chain(words.iter().copied()).chain([&*to])).run();
+            let listed =
+                done.stdout_text().lines().filter(|line| line.starts_with("deleted")).count();
+            assert_eq!(listed, if dry.is_empty() { 0 } else { 6 }, "{}", done.story());
+            done
+        };
+        let done = delete(&["empty/"]);
+        done.assert_code(125).assert_says("6 entries would be, and the source has no file");
+        done.assert_says("--max-delete N");
+        let done = delete(&["t/"]);
+        done.assert_code(1).assert_says("6 entries would be, which is more than half of the");
+        let done = delete(&["--max-delete", "5", "t/"]);
+        done.assert_code(1).assert_says("6 entries would be, and --max-delete permits 5");
+        // It is the last thing that is said.
+        let last = done.stderr_text().trim_end().lines().rev().nth(1).unwrap().to_owned();
+        assert!(last.contains("nothing was deleted"), "{}", done.story());
+        assert_eq!(fs::read_dir(path("to")).unwrap().count(), if dry.is_empty() { 7 } else { 6 });
+    }
     let done = cp(&world, ["-r", "--delete", "--max-delete", "5", "--json", "t/", &to]).run();
-    assert_eq!(events(&done).last().unwrap()["totals"]["withheld"], "too_many");
+    let end = events(&done).pop().unwrap();
+    assert_eq!((&end["status"], &end["totals"]["withheld"]), (&1.into(), &"too_many".into()));
+    let done = cp(&world, ["-r", "--delete", "--json", "empty/", &to]).run();
+    let end = events(&done).pop().unwrap();
+    assert_eq!((&end["status"], &end["error"]["kind"]), (&125.into(), &"usage".into()));
     assert_eq!(fs::read_dir(path("to")).unwrap().count(), 7);
     cp(&world, ["-r", "--delete", "--max-delete", "6", "t/", &to]).run().assert_code(0);
     assert_eq!(fs::read_dir(path("to")).unwrap().count(), 1);

@@ -4,7 +4,9 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 
-use rcmd_tests::{ClientCommand, World};
+use rcmd_tests::proxy::Proxy;
+use rcmd_tests::{ClientCommand, World, eventually, require, skip};
+use rustix::process::Signal;
 
 use crate::there;
 use crate::tree::set;
@@ -30,6 +32,8 @@ fn a_folder_is_listed_by_name_at_length_and_as_events() {
     let line = text.lines().next().unwrap();
     assert!(line.starts_with("-rw-r----- ") && line.ends_with("Z a b"), "{text}");
     assert!(text.contains(" l -> a b\n") && text.contains(" \\xff\n"), "{text}");
+    // Times are of one length; those in JSON are whole.
+    assert!(text.lines().all(|line| !line.contains("Z ") || !line.contains('.')), "{text}");
     let json = client(&world, &["ls", "--json", &place]).run().stdout_text();
     let last: serde_json::Value = serde_json::from_str(json.lines().last().unwrap()).unwrap();
     assert_eq!((&last["name"], &last["name_encoding"]), (&"/w==".into(), &"base64".into()));
@@ -37,6 +41,8 @@ fn a_folder_is_listed_by_name_at_length_and_as_events() {
     assert_eq!(one.assert_code(0).stdout_text(), "a b\n");
     let none = client(&world, &["ls", &there(&world, world.scratch("none"))]).run();
     none.assert_code(1).assert_says("none");
+    let pattern = client(&world, &["ls", &there(&world, world.scratch("*.c"))]).run();
+    pattern.assert_code(1).assert_says("`ls` takes a path as it is");
     client(&world, &["ls", "here"]).run().assert_code(125).assert_says("HOST:PATH");
 }
 
@@ -75,7 +81,7 @@ fn a_file_that_was_changed_there_meanwhile_is_not_replaced_and_nothing_is_lost()
         .env("VISUAL", editor(&world, &line))
         .env("TMPDIR", world.scratch(""))
         .run();
-    done.assert_code(1).assert_says("changed there meanwhile");
+    done.assert_code(1).assert_says("was changed on the host since it was fetched");
     assert_eq!(fs::read(&file).unwrap(), b"one\ntheirs\n");
     let said = done.stderr_text();
     let (_, kept) = said.split_once("your version is ").unwrap();
@@ -97,4 +103,77 @@ fn a_file_that_is_not_there_is_made_and_a_folder_is_refused() {
         .env("VISUAL", editor(&world, "true"))
         .run();
     done.assert_code(1);
+}
+
+#[test]
+fn what_can_t_be_written_is_told_before_anybody_edits() {
+    let world = World::start();
+    let mark = world.scratch("edited");
+    let edit = |place: &str| {
+        let line = format!("echo x > {}; echo y >> \"$1\"", mark.display());
+        client(&world, &["edit", place]).env("VISUAL", editor(&world, &line)).run()
+    };
+    for (place, says) in [
+        (world.scratch("no/such/file"), "there is no folder"),
+        (world.scratch("a*b"), "`edit` takes a path as it is"),
+    ] {
+        let done = edit(&there(&world, &place));
+        done.assert_code(1).assert_says(says);
+        assert!(!mark.exists() && !place.exists(), "{}", done.story());
+    }
+    // It is a file like any other if it is there.
+    fs::write(world.scratch("a*b"), b"x\n").unwrap();
+    edit(&there(&world, world.scratch("a*b"))).assert_code(0);
+    assert_eq!(fs::read(world.scratch("a*b")).unwrap(), b"x\ny\n");
+}
+
+#[test]
+fn a_file_that_the_editor_removes_is_not_sent() {
+    let world = World::start();
+    fs::write(world.scratch("f"), b"one\n").unwrap();
+    let done = client(&world, &["edit", &there(&world, world.scratch("f"))])
+        .env("VISUAL", editor(&world, "rm \"$1\""))
+        .run();
+    done.assert_code(1).assert_says("the editor removed the file; nothing was sent");
+    assert_eq!(fs::read(world.scratch("f")).unwrap(), b"one\n");
+}
+
+#[test]
+fn the_commands_to_go_on_with_name_the_user_and_the_folder_that_were_typed() {
+    require!(skip::need_root());
+    let world = World::start();
+    let file = world.scratch("f");
+    fs::write(&file, b"one\n").unwrap();
+    let line = format!("echo mine >> \"$1\"; echo theirs >> {}", file.display());
+    let done = client(&world, &["edit", "-l", "root", &there(&world, &file)])
+        .env("VISUAL", editor(&world, &line))
+        .env("TMPDIR", world.scratch(""))
+        .run();
+    let dir = world.client_dir().display().to_string();
+    done.assert_code(1).assert_says(&format!("`rcmd-client cp --dir {dir} -l root "));
+}
+
+#[test]
+fn an_interrupted_fetch_says_so_and_leaves_nothing() {
+    let world = World::start();
+    let temporary = world.scratch("temporary");
+    fs::create_dir(&temporary).unwrap();
+    fs::write(world.scratch("f"), vec![b'x'; 8 << 20]).unwrap();
+    let proxy = Proxy::to(world.address());
+    proxy.throttle(Some(1_000_000));
+    let place = format!("{}:{}", proxy.target(), world.scratch("f").display());
+    let mark = world.scratch("edited");
+    let line = format!("echo x > {}", mark.display());
+    let editing = client(&world, &["edit", &place])
+        .env("VISUAL", editor(&world, &line))
+        .env("TMPDIR", &temporary)
+        .spawn();
+    let folders = || fs::read_dir(&temporary).unwrap().map(|entry| entry.unwrap().path());
+    let is_coming = || folders().any(|folder| fs::read_dir(folder).unwrap().count() > 0);
+    eventually("it is being fetched", is_coming);
+    editing.signal(Signal::INT);
+    let done = editing.wait();
+    done.assert_code(130).assert_says("interrupted; nothing was changed");
+    assert_eq!(folders().count(), 0, "{}", done.story());
+    assert!(!mark.exists());
 }

@@ -1,13 +1,18 @@
 //! `rcmd-client cp`: files to hosts and from them, by the real programs.
 
+mod deleting;
 mod ends;
+mod killed;
 mod landing;
 mod listing;
 mod many;
+mod messages;
 mod metadata;
 mod pushing;
+mod resuming;
 mod shown;
 mod software;
+mod streams;
 mod tree;
 
 use std::ffi::OsStr;

@@ -21,7 +21,8 @@ fn what_is_fetched_from_many_goes_to_a_folder_for_each() {
         assert_eq!(fs::read(world.scratch("out").join(host).join("f")).unwrap(), b"content");
     }
     // A set of one host is one too.
-    cp(&world, [&at("a[1-1]", &world, "f"), "one"]).run().assert_code(0);
+    let one = cp(&world, [&at("a[1-1]", &world, "f"), "one"]).run();
+    one.assert_code(0).assert_says("rcmd: 1 host: 1 done");
     assert!(world.scratch("one/a1/f").exists());
     cp(&world, ["--dry-run", &at("a[1-2]", &world, "f"), "dry"]).run().assert_code(0);
     assert!(!world.scratch("dry").exists());
@@ -60,4 +61,19 @@ fn one_that_fails_does_not_keep_the_others_from_ending() {
         assert_eq!(fs::read_dir(world.scratch("out").join(host).join("s")).unwrap().count(), 50);
     }
     assert!(!world.scratch("out/dead").exists());
+}
+
+#[test]
+fn a_push_to_many_sends_all_of_it_to_each() {
+    let world = many::world(3);
+    fs::create_dir(world.scratch("s")).unwrap();
+    for number in 0..1_500 {
+        fs::write(world.scratch("s").join(number.to_string()), b"").unwrap();
+    }
+    let to = at("a1,a2,a3", &world, "to/");
+    let done = cp(&world, ["-r", "--dry-run", "--json", "s", &to]).run();
+    done.assert_code(0);
+    let ends = events(&done).into_iter().filter(|event| event["event"] == "end");
+    let totals: Vec<_> = ends.map(|end| end["totals"]["sent"].clone()).collect();
+    assert_eq!(totals, [1_500, 1_500, 1_500]);
 }

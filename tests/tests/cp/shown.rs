@@ -33,7 +33,8 @@ fn site(world: &World) {
 fn each_file_has_a_line_as_the_documents_show() {
     let world = World::start();
     site(&world);
-    let words = ["-r", "--itemize", "site/", &there(&world, world.scratch("there"))];
+    let to = there(&world, world.scratch("there"));
+    let words = ["-r", "--itemize", "site/", &*to];
     let sorted = |done: &Finished| {
         let text = done.assert_code(0).stdout_text();
         let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
@@ -46,13 +47,18 @@ fn each_file_has_a_line_as_the_documents_show() {
     let lines = sorted(&done);
     // In which order contents arrive is not said.
     assert_eq!(dry, lines);
-    assert_eq!(lines.len(), 5, "{}", done.story());
+    assert_eq!(lines.len(), 3, "{}", done.story());
     for document in [include_str!("../../../README.md"), include_str!("../../../docs/files.md")] {
         for line in &lines {
             assert!(document.lines().any(|shown| shown == line), "no document shows {line:?}");
         }
     }
     assert_eq!(done.stderr_text(), "");
+    // What is there already is listed if more is asked for.
+    let done = cp(&world, ["-v"].iter().chain(&words)).run();
+    assert_eq!(done.assert_code(0).stdout_text().lines().count(), 5);
+    assert!(done.stdout_text().contains("unchanged site/logo.png\n"), "{}", done.story());
+    done.assert_says("0 files sent (0 B), 5 unchanged");
 }
 
 #[test]
@@ -78,6 +84,7 @@ fn events_have_every_file_and_one_end_with_totals() {
     assert_eq!(file("cy//")["path_encoding"], "base64");
     let ends: Vec<_> = events.iter().filter(|event| event["event"] == "end").collect();
     assert_eq!((ends.len(), &ends[0]["status"]), (1, &0.into()));
+    assert_eq!(ends[0]["dry_run"], false);
     assert_eq!(ends[0]["result"]["outcome"], "exited");
     let totals = &ends[0]["totals"];
     assert_eq!(

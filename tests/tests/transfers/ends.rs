@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use rcmd_client::{Client, Command, Config, Report, Stdio, TransferVerb};
 use rcmd_tests::World;
@@ -62,6 +63,7 @@ pub(crate) struct Peer {
     client: Client,
     pub(crate) runtime: Runtime,
     user: Option<String>,
+    lock: Option<String>,
     options: TransferOptions,
 }
 
@@ -80,7 +82,7 @@ impl Peer {
         let config = Config::from_dir(world.client_dir()).unwrap();
         let target = target.parse().unwrap();
         let client = runtime.block_on(Client::connect(&config, &target)).unwrap();
-        Self { runtime, client, user: None, options: tree_options() }
+        Self { runtime, client, user: None, lock: None, options: tree_options() }
     }
 
     pub(crate) fn for_user(mut self, name: &str) -> Self {
@@ -88,9 +90,22 @@ impl Peer {
         self
     }
 
+    /// This client, with other options.
+    pub(crate) fn with(mut self, options: TransferOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Takes a lock for each transfer.
+    pub(crate) fn under(mut self, lock: &str) -> Self {
+        self.lock = Some(lock.to_owned());
+        self
+    }
+
     pub(crate) fn command(&self, verb: TransferVerb, paths: &[&Path]) -> Command {
         let mut command = self.client.transfer(verb, paths);
         self.user.iter().for_each(|user| _ = command.user(user));
+        self.lock.iter().for_each(|lock| _ = command.lock(lock, Duration::ZERO));
         command.stdin(Stdio::Piped);
         command
     }
@@ -137,7 +152,8 @@ impl Peer {
         })
     }
 
-    fn begin(
+    /// Begins a command, with this function as the end here.
+    pub(crate) fn begin(
         &self,
         mut command: Command,
         end: impl FnOnce(UnixStream, UnixStream, &mut Events) -> Result<Summary, TransferError>

@@ -1,7 +1,12 @@
 //! Transfers of files between the engine in a client and a real server.
 
 mod ends;
+mod exchanged;
 mod foreign;
+mod hostile;
+mod in_place;
+mod linked;
+mod locks;
 mod sizes;
 
 use std::fs;

@@ -21,7 +21,10 @@ pub(crate) fn script(shell: Shell) -> Vec<u8> {
     clap_complete::generate(shell, &mut without_words(), "rcmd-client", &mut script);
     let script = String::from_utf8_lossy(&script);
     match shell {
-        Shell::Zsh => script.replacen(ZSH_RUN, ZSH_RUN_MENDED, 1).into_bytes(),
+        Shell::Zsh => {
+            let script = script.replacen(ZSH_RUN, ZSH_RUN_MENDED, 1);
+            script.replacen(ZSH_SSH, ZSH_SSH_MENDED, 1).into_bytes()
+        }
         Shell::Fish => (script.into_owned() + FISH).into_bytes(),
         _ => script.into_owned().into_bytes(),
     }
@@ -39,6 +42,7 @@ fn without_words() -> Command {
     let tree = tree();
     let subcommands = tree.get_subcommands().map(|command| match command.get_name() {
         "run" => bare("run", command),
+        "ssh" => bare("ssh", command),
         _ => command.clone(),
     });
     bare("rcmd-client", &tree).subcommands(subcommands)
@@ -49,8 +53,13 @@ const ZSH_RUN: &str = "(run)\n_arguments \"${_arguments_options[@]}\" :";
 /// The same call, with options only before the host (`-A`, zshcompsys(1)).
 const ZSH_RUN_MENDED: &str = "(run)\n_arguments \"${_arguments_options[@]}\" -A \"-*\" :";
 
+/// The same for `ssh`.
+const ZSH_SSH: &str = "(ssh)\n_arguments \"${_arguments_options[@]}\" :";
+/// The same for `ssh`.
+const ZSH_SSH_MENDED: &str = "(ssh)\n_arguments \"${_arguments_options[@]}\" -A \"-*\" :";
+
 /// The end of the script for fish. It replaces the function that says whether the options of a subcommand are
-/// completed, so that those of `run` are completed only before the host.
+/// completed, so that those of `run` and `ssh` are completed only before the host.
 const FISH: &str = "
 function __fish_rcmd_client_using_subcommand
     set -l names $argv
@@ -61,7 +70,7 @@ function __fish_rcmd_client_using_subcommand
     set -l name $argv[1]
     contains -- \"$name\" $names
     or return 1
-    test \"$name\" = run
+    contains -- \"$name\" run ssh
     or return 0
     set -e argv[1]
     argparse -s (__fish_rcmd_client_global_optspecs) -- $argv 2>/dev/null
@@ -100,7 +109,7 @@ const BASH: &str = r#"_rcmd_client() {
         elif [[ -z $sub && " $subcommands " == *" $word "* ]]; then
             sub=$word
             _rcmd_client_options "$sub"
-        elif [[ -z $sub || $sub == run ]]; then
+        elif [[ -z $sub || $sub == run || $sub == ssh ]]; then
             # Behind the host stands the command of another machine.
             return
         fi
@@ -185,6 +194,7 @@ mod tests {
     fn what_is_mended_for_zsh_and_fish_is_there() {
         let zsh = text(Shell::Zsh);
         assert_eq!(zsh.matches(ZSH_RUN_MENDED).count(), 1, "{zsh}");
+        assert_eq!(zsh.matches(ZSH_SSH_MENDED).count(), 1, "{zsh}");
         assert!(zsh.contains("case $line[1] in"), "subcommands are not the first word: {zsh}");
         let fish = text(Shell::Fish);
         let name = "function __fish_rcmd_client_using_subcommand";

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::error::{ContextKind, ContextValue};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, ValueHint};
 use rcmd_transfer::{ModeChange, OwnerChange};
 
@@ -34,11 +34,12 @@ home there. A text with a slash before the first colon is a path here: write a f
 `22:x` there as `HOST:./22:x`.
 
 SRC goes into DST if that is a folder, or ends in a slash; otherwise it becomes DST. `SRC/` is the contents of a \
-folder. A file has its name only when all of it is there and has the digest that was sent; an interrupted transfer goes \
-on where it stopped when it is run again.
+folder. A file has its name only when all of it is there and has the digest that was sent; a transfer that ended early, \
+of one file or a tree, goes on where it stopped when it is run again.
 
-A file is sent if its size or its time differs. Files of builds that set every time to the same date need --checksum. \
-Times of 0 and 1 s after 1970 never count as the same.
+A file is sent, as a whole, if its size or its time differs; without -p or -r times are not kept, so that it is sent \
+again the next time. Files of builds that set every time to the same date need --checksum. Times of 0 and 1 s after 1970 \
+never count as the same.
 
 PATTERN is a line of a gitignore file; of several the last that matches decides. No ignore file is read, and hidden \
 files go along. What is excluded is also spared by --delete.
@@ -46,9 +47,9 @@ files go along. What is excluded is also spared by --delete.
 Links in what was typed are followed, and none below it: they are copied as links. Devices, pipes and sockets are \
 named, left out, and counted as failed.
 
-Exit status: 0 if everything is there; 1 if something failed, which standard error names; 124 if --timeout ended it; \
+Exit status: 0 if everything is there; 1 if something failed or was not deleted, which standard error names; 124 if --timeout ended it; \
 125 if nothing was transferred: host unreachable, denied, busy or wrong usage; 128 + N after signal N; 255 if the \
-connection was lost and the end is not known. For a set: 255 if any is unknown, else 125, 124 or 1 likewise.";
+connection was lost and the end is not known: run it again. For a set: 255 if any is unknown, else 125, 124 or 1 likewise.";
 
 /// Copy files to a host or from it.
 #[derive(Debug, Parser)]
@@ -66,7 +67,7 @@ pub(crate) struct CopyArguments {
     /// Copy folders with all that is in them
     #[arg(short, long)]
     pub(crate) recursive: bool,
-    /// Keep permission bits and times; -r does
+    /// Keep permission bits and times; implied by -r
     #[arg(short, long)]
     pub(crate) preserve: bool,
     /// With -r: do not keep permission bits and times
@@ -99,15 +100,15 @@ pub(crate) struct CopyArguments {
     /// DST is the place itself, also if it is a folder
     #[arg(short = 'T')]
     pub(crate) no_target_folder: bool,
-    /// Delete in DST what SRC does not have
+    /// Delete in DST what SRC/ does not have
     ///
     /// With SRC/ or -T. Deletes last, and only after everything has arrived. What is excluded is spared.
     #[arg(long, requires = "recursive")]
     pub(crate) delete: bool,
     /// Number of entries that --delete may delete
     ///
-    /// If there is more to delete, nothing is deleted. Without this option it is 1,000 or half of what is in
-    /// DST, whichever is less, and nothing if the source has no file.
+    /// If there is more to delete, nothing is deleted, and the exit status is 1. Without this option it is 1,000 or half of what is in
+    /// DST, whichever is less, and nothing (exit status 125) if the source has no file.
     #[arg(long, value_name = "N", requires = "delete", hide_short_help = true)]
     pub(crate) max_delete: Option<u64>,
     /// Leave out what matches; repeatable
@@ -121,7 +122,7 @@ pub(crate) struct CopyArguments {
     pub(crate) include: Vec<String>,
     /// Read patterns from a file, one a line
     ///
-    /// As in a gitignore file: a line with `!` includes.
+    /// As in a gitignore file: a line with `!` includes. `-` is standard input.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, hide_short_help = true)]
     pub(crate) exclude_from: Vec<PathBuf>,
     /// Compare contents instead of times
@@ -131,9 +132,13 @@ pub(crate) struct CopyArguments {
     #[arg(long, hide_short_help = true)]
     pub(crate) update: bool,
     /// Ask, and list what would be done; change nothing
+    ///
+    /// Fails where the real run would for what can be known without writing: denied, no permission, no room.
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Print a line for each file
+    /// Print a line for each file that differs
+    ///
+    /// With -v also for those that do not. Not with `-` as DST.
     #[arg(long)]
     pub(crate) itemize: bool,
     /// Write over files instead of replacing them
@@ -216,6 +221,24 @@ const OPTIONS: &[(&[&str], &str)] = &[
     (&["--del", "--delete-after", "--delete-before", "--delete-during"], "Write --delete."),
     (&["--max-size", "--min-size"], "Choose files with --include and --exclude."),
     (&["--ignore-times"], "Write --checksum."),
+    (&["--stats"], "-v prints the totals, also where no terminal is; --json has them all."),
+    (&["--info"], "A terminal has a progress line; --itemize and -v say more."),
+    (&["-i"], "Write --itemize."),
+    (
+        &["--partial", "--append", "--partial-dir"],
+        "What was interrupted always goes on when it is run again.",
+    ),
+    (
+        &["--size-only"],
+        "A file is sent if its size or its time differs; --checksum compares contents.",
+    ),
+    (
+        &["--ignore-existing"],
+        "Leave them out with --exclude; --update leaves files that are newer in DST.",
+    ),
+    (&["--links", "--hard-links"], "-r copies links as links, and hard links as such."),
+    (&["-3"], "Copy by way of this machine: from the one host, then to the other."),
+    (&["-b", "--backup", "--suffix"], "Nothing is kept of what is replaced: copy it first."),
     (&["--rsh", "-e"], "The way to a host is in hosts.toml; nothing else is run."),
 ];
 
@@ -237,7 +260,9 @@ impl CopyArguments {
     /// # Errors
     /// [`Refused`] if an option is unknown or wrong, or help is asked for.
     pub(crate) fn read<'a>(typed: impl Iterator<Item = &'a OsString>) -> Result<Self, Refused> {
-        let matches = command().try_get_matches_from(typed).map_err(refused)?;
+        let typed: Vec<_> = typed.collect();
+        let refused = |error| refused(error, &typed);
+        let matches = command().try_get_matches_from(&typed).map_err(refused)?;
         let mut read = Self::from_arg_matches(&matches).map_err(refused)?;
         read.patterns = in_order(&read, &matches);
         Ok(read)
@@ -257,16 +282,34 @@ fn in_order(read: &CopyArguments, matches: &ArgMatches) -> Vec<Pattern> {
     all.into_iter().map(|(_, pattern)| pattern).collect()
 }
 
-/// Returns a complaint with advice on options that `cp` does not have.
-fn refused(error: clap::Error) -> Refused {
-    let hint = match error.get(ContextKind::InvalidArg) {
-        Some(ContextValue::String(option)) => advice(option),
+/// Returns a complaint with advice on options that `cp` does not have, and on files whose names begin with a dash.
+fn refused(error: clap::Error, typed: &[&OsString]) -> Refused {
+    let unknown = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(option)) if error.kind() == ErrorKind::UnknownArgument => {
+            Some(option.clone())
+        }
         _ => None,
     };
-    match (Refused::from(error), hint) {
-        (Refused::Usage(failure), Some(hint)) => Refused::Usage(failure.hint(hint)),
-        (refused, _) => refused,
-    }
+    let failure = match Refused::from(error) {
+        Refused::Usage(failure) => failure,
+        answer => return answer,
+    };
+    let hint = failure.hint.clone().unwrap_or_default();
+    // Another command than this one has these options.
+    let hint = hint.replace("`rcmd-client -h`", "`rcmd-client cp -h`");
+    let is_letter = |option: &&String| !option.starts_with("--");
+    let dashed = unknown.as_ref().filter(is_letter).and_then(|option| {
+        let words = typed.iter().skip(1).filter_map(|word| word.to_str());
+        let mut words = words.filter(|word| !word.starts_with("--") && word.len() > 2);
+        words.find(|word| word.starts_with(&**option))
+    });
+    Refused::Usage(failure.hint(match (unknown.as_deref().and_then(advice), dashed) {
+        (Some(advice), None) => advice.to_owned(),
+        (_, Some(word)) => {
+            format!("A file of that name is written `./{word}`, or behind `--`. {hint}")
+        }
+        (None, None) => hint,
+    }))
 }
 
 fn advice(option: &str) -> Option<&'static str> {
@@ -323,6 +366,12 @@ mod tests {
             (&["-X", "a", "h:b"], "--xattrs"),
             (&["--chown", "a:b:c", "a", "h:b"], "names no owner"),
             (&["--chmod", "u+z", "a", "h:b"], "is no mode"),
+            (&["--wonder", "a", "h:b"], "`rcmd-client cp -h`"),
+            (&["--max-delete", "x", "-r", "--delete", "a/", "h:b"], "`rcmd-client cp -h`"),
+            (&["--stats", "a", "h:b"], "-v prints"),
+            (&["--ignore-existing", "a", "h:b"], "--exclude"),
+            (&["-i", "a", "h:b"], "--itemize"),
+            (&["-dash", "a", "h:b"], "`./-dash`"),
             (&["--delta", "a", "h:b"], "unexpected argument"),
             (&["--bwlimit", "1", "a", "h:b"], "unexpected argument"),
             (&["--delete", "a", "h:b"], "--recursive"),

@@ -4,6 +4,8 @@ use std::ffi::OsString;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, ValueHint};
 
+use rcmd_protocol::outcome::{ErrorKind, WireError};
+
 use super::{Common, Refused};
 
 /// List files of a host.
@@ -46,9 +48,9 @@ pub(crate) struct ListArguments {
     max_term_width = 100
 )]
 #[command(after_help = "\
-The file is fetched into a private folder, and sent back if you change it. If
-the file on the host has been changed meanwhile, nothing is sent: your version
-stays here, and its path is printed.
+The file is fetched into a private folder of $TMPDIR, and sent back if you
+change it. If the file on the host has been changed since it was fetched,
+nothing is sent: your version stays here, and its path is printed.
 
 Exit status: 0; 1 if it could not be fetched or sent back; 125 if nothing was
 asked; that of the editor, if it fails.")]
@@ -80,8 +82,38 @@ impl ListArguments {
     /// # Errors
     /// [`Refused`] if an option is unknown or wrong, or help is asked for.
     pub(crate) fn read<'a>(typed: impl Iterator<Item = &'a OsString>) -> Result<Self, Refused> {
-        Ok(Self::from_arg_matches(&list_command().try_get_matches_from(typed)?)?)
+        let typed: Vec<_> = typed.collect();
+        if let Some(word) = typed.iter().find_map(|word| letters_of_ls(word)) {
+            let message = format!("{word} is an option of another program");
+            return Err(Refused::Usage(WireError::new(ErrorKind::Usage, message).hint(LONG)));
+        }
+        let refused = |error: clap::Error| {
+            let kind = error.kind();
+            let names_user = typed.iter().any(|word| *word == "-l");
+            match (Refused::from(error), kind) {
+                (Refused::Usage(failure), clap::error::ErrorKind::MissingRequiredArgument)
+                    if names_user =>
+                {
+                    Refused::Usage(failure.hint(LONG))
+                }
+                (refused, _) => refused,
+            }
+        };
+        let matches = list_command().try_get_matches_from(&typed).map_err(refused)?;
+        Self::from_arg_matches(&matches).map_err(refused)
     }
+}
+
+/// What to type in place of options of ls(1).
+const LONG: &str = "Write --long for a long list; -l names a user. Names that begin with a dot are always listed, \
+                    sorted by name.";
+
+/// Returns a word of letters that ls(1) takes, such as `-la`. A user of such a name is written behind a blank.
+fn letters_of_ls(word: &OsString) -> Option<&str> {
+    let word = word.to_str()?;
+    let letters = word.strip_prefix('-').filter(|letters| !letters.starts_with('-'))?;
+    let is_of_ls = letters.chars().all(|letter| "aAdFhlrRStT1".contains(letter));
+    (is_of_ls && letters != "l" && letters != "h" && !letters.is_empty()).then_some(word)
 }
 
 impl EditArguments {
@@ -91,5 +123,31 @@ impl EditArguments {
     /// [`Refused`] if an option is unknown or wrong, or help is asked for.
     pub(crate) fn read<'a>(typed: impl Iterator<Item = &'a OsString>) -> Result<Self, Refused> {
         Ok(Self::from_arg_matches(&edit_command().try_get_matches_from(typed)?)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_options_of_ls_are_answered_with_those_of_this_one() {
+        let read = |line: &[&str]| {
+            let typed: Vec<_> = ["rcmd-client"].iter().chain(line).map(OsString::from).collect();
+            ListArguments::read(typed.iter())
+        };
+        for line in [
+            &["-la", "h:/x"][..],
+            &["-l", "h:/x"],
+            &["-a", "h:/x"],
+            &["-lah", "h:"],
+            &["-ltr", "h:"],
+        ] {
+            let Err(Refused::Usage(failure)) = read(line) else { panic!("{line:?}") };
+            assert!(failure.hint.as_deref().unwrap().contains("--long"), "{line:?}: {failure:?}");
+        }
+        assert_eq!(read(&["-l", "la", "h:/x"]).unwrap().user.unwrap(), "la");
+        assert_eq!(read(&["-lroot", "h:/x"]).unwrap().user.unwrap(), "root");
+        assert!(read(&["--long", "h:/x"]).unwrap().long);
     }
 }

@@ -32,7 +32,21 @@ pub(crate) struct RemotePlace {
     pub(crate) instead_of_port: Option<String>,
 }
 
+/// Paths that mean standard input. What they lead to is another file each time.
+const INPUTS: [&[u8]; 3] = [b"/dev/stdin", b"/dev/fd/0", b"/proc/self/fd/0"];
+
+/// Paths that mean standard output. A file that it was directed to would be replaced by another.
+const OUTPUTS: [&[u8]; 3] = [b"/dev/stdout", b"/dev/fd/1", b"/proc/self/fd/1"];
+
 impl Place {
+    /// Returns the stream that a path of this machine means, if it is one of these, else the place itself.
+    fn or_stream(self, paths: &[&[u8]]) -> Self {
+        match self {
+            Self::Local(path) if paths.contains(&&*path) => Self::Standard,
+            place => place,
+        }
+    }
+
     /// Reads one side.
     ///
     /// # Errors
@@ -101,6 +115,13 @@ impl RemotePlace {
                 String::from_utf8_lossy(rest)
             )));
         }
+        if is_list_of_ports(rest) {
+            let rest = String::from_utf8_lossy(rest);
+            return Err(usage(&format!("`{shown}` has ports in a set of hosts")).hint(format!(
+                "HOST ends at the first colon, and was read as `{host}`. hosts.toml says at which port a host is \
+                 reached; a file of that name is written `{host}:./{rest}`."
+            )));
+        }
         let Some((digits, path)) = port(rest) else {
             let path = or_home(rest);
             let (hosts, path) = (host.to_owned(), path.to_vec());
@@ -142,6 +163,13 @@ fn bare_address(whole: &[u8]) -> Option<(&str, &[u8])> {
     };
     // No address is longer, so that a long name costs nothing.
     colons.take_while(|at| *at < 64).filter_map(cut).last()
+}
+
+/// Returns whether a text begins with digits, a comma and one more host, as `7001,web2:7002:/x` does.
+fn is_list_of_ports(rest: &[u8]) -> bool {
+    let end = rest.iter().position(|byte| !byte.is_ascii_digit()).filter(|at| *at > 0);
+    let behind = end.and_then(|at| rest.get(at..)).and_then(|behind| behind.strip_prefix(b","));
+    behind.is_some_and(|behind| behind.contains(&b':'))
 }
 
 /// Returns the digits of a port and the path behind them, if a text begins with digits and a colon.
@@ -193,9 +221,9 @@ impl Sides {
                 "Write `rcmd-client cp SRC... DST`, as in `rcmd-client cp FILE web1:/tmp/`.",
             ));
         };
-        let to = Place::read(last)?;
-        let from: Vec<_> =
-            sources.iter().map(|word| Place::read(word)).collect::<Result<_, _>>()?;
+        let to = Place::read(last)?.or_stream(&OUTPUTS);
+        let read = |word: &OsString| Place::read(word).map(|place| place.or_stream(&INPUTS));
+        let from: Vec<_> = sources.iter().map(read).collect::<Result<_, _>>()?;
         match to {
             Place::Remote(to) => Self::push(sources, from, last, to),
             Place::Local(path) => Self::fetch(words, from, LocalTarget::Path(path)),

@@ -1,18 +1,20 @@
 //! The thread that has standard output and standard error. It may wait for them; the hosts then wait with it, and
 //! nothing grows.
 
+use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rcmd_client::{ErrorKind, WireError};
-use rcmd_transfer::FileNotes;
+use rcmd_transfer::{FileAction, FileNotes};
 use tokio::sync::{mpsc, oneshot};
 
 use super::events::{self, Of};
 use super::live::{self, Rate};
 use super::shown::{Account, Shown, ShownFile};
+use super::sides::ShownSides;
 use super::tally::HostTally;
 use super::verdict::{self, HostEnd};
 use super::words;
@@ -62,6 +64,9 @@ impl Display {
             hosts: run.hosts.iter().map(|host| host.name.clone()).collect(),
             is_set: run.is_set,
             is_dry: run.options.dry_run,
+            sides: ShownSides::of(run),
+            withheld: HashMap::new(),
+            has_reader: true,
             show: run.show,
             stdout_is_terminal: is_terminal(Place::Stdout),
             stderr_is_terminal,
@@ -104,6 +109,11 @@ struct Worker {
     hosts: Vec<String>,
     is_set: bool,
     is_dry: bool,
+    sides: ShownSides,
+    /// Why nothing was deleted, of hosts that have not ended.
+    withheld: HashMap<usize, String>,
+    /// False once the reader of standard output is gone: then nothing more is said.
+    has_reader: bool,
     show: CopyShow,
     stdout_is_terminal: bool,
     stderr_is_terminal: bool,
@@ -156,7 +166,14 @@ impl Worker {
             events::file(of, file, &mut self.waiting);
             return;
         }
-        if self.show.itemize && file.failure.is_none() {
+        if let (Some(host), Some(why)) = (host, file.withheld()) {
+            // The last line says it.
+            self.withheld.insert(host, why.to_owned());
+            return;
+        }
+        let is_listed =
+            file.action != FileAction::Unchanged || self.show.verbosity == Verbosity::Verbose;
+        if self.show.itemize && file.failure.is_none() && is_listed {
             let host = self.label(host, true);
             let notes = words::notes(file.notes);
             let notes =
@@ -165,9 +182,13 @@ impl Worker {
             self.waiting.extend(format!("{host}{action:<9} {path}{notes}\n").into_bytes());
         }
         let path = words::path(&file.path);
-        if let Some(failure) = &file.failure {
-            let host = self.label(host, false);
-            let what = format!("{host}{path}: {} ({})", failure.message, failure.kind);
+        if let Some(failure) = &file.failure
+            && file.action != FileAction::Vanished
+        {
+            let name = host.and_then(|host| self.hosts.get(host)).map(String::as_str);
+            let place = self.sides.of_failure(host, name, self.is_set, file);
+            let as_user = self.sides.user_of_failure(host, file);
+            let what = format!("{place}{path}: {} ({}{as_user})", failure.message, failure.kind);
             self.say(&text::line(Tone::Error, &what));
         }
         for (note, what) in [
@@ -182,19 +203,29 @@ impl Worker {
 
     fn end(&mut self, host: usize, end: &HostEnd, took: Duration) {
         if self.show.json {
-            events::end(of(&self.hosts, self.is_set, Some(host)), end, took, &mut self.waiting);
+            let of = of(&self.hosts, self.is_set, Some(host));
+            events::end(of, end, self.is_dry, took, &mut self.waiting);
             return;
         }
-        if let Some(failure) = &end.failure {
-            let name = self.hosts.get(host).map(String::as_str);
-            self.say(&text::failure(name, &with_kind(failure)));
+        let why = self.withheld.remove(&host);
+        if let Some(failure) = end.failure.as_ref().filter(|_| why.is_none()) {
+            let is_of_host = self.is_set || !end.is_here;
+            let name = self.hosts.get(host).map(String::as_str).filter(|_| is_of_host);
+            let as_user = if end.is_here { String::new() } else { self.sides.user(host, failure) };
+            self.say(&text::failure(name, &with_kind(failure, &as_user)));
         }
         let Some(summary) = &end.summary else { return };
-        if self.stderr_is_terminal {
-            self.notice(Some(host), &words::totals(summary, took, self.is_dry));
+        if self.stderr_is_terminal || self.is_dry || self.show.verbosity == Verbosity::Verbose {
+            let totals = words::totals(summary, took, self.is_dry, self.sides.is_push);
+            self.notice(Some(host), &totals);
         }
         if let Some(withheld) = summary.withheld {
-            self.notice(Some(host), words::withheld(withheld));
+            let (message, hint) = words::withheld(withheld, why);
+            let message = format!("{}{message}", self.label(Some(host), false));
+            self.say(&text::line(Tone::Error, &message));
+            if let Some(hint) = hint {
+                self.say(&text::line(Tone::Notice, &format!("hint: {hint}")));
+            }
         }
     }
 
@@ -205,7 +236,8 @@ impl Worker {
         }
         let Account { done, failed, timed_out, not_started, unknown } = account;
         let total = done + failed + timed_out + not_started + unknown;
-        let mut text = format!("{total} hosts: {done} done");
+        let noun = if total == 1 { "host" } else { "hosts" };
+        let mut text = format!("{total} {noun}: {done} done");
         for (count, what) in [
             (failed, "failed"),
             (timed_out, "timed out"),
@@ -237,6 +269,9 @@ impl Worker {
     /// Writes a line to standard error, behind what stands before it on standard output.
     fn say(&mut self, line: &str) {
         self.flush();
+        if !self.has_reader {
+            return;
+        }
         self.erase();
         // As for commands, nobody need read standard error.
         let _ = Place::Stderr.write_all(line.as_bytes(), self.stderr_is_terminal);
@@ -253,6 +288,7 @@ impl Worker {
             && let Err(error) = Place::Stdout.write_all(&self.waiting, self.stdout_is_terminal)
             && let Some(fail) = self.fail.take()
         {
+            self.has_reader = error.kind() != io::ErrorKind::BrokenPipe;
             // Nobody listens after an interrupt.
             let _ = fail.send((Place::Stdout, error));
         }
@@ -282,10 +318,10 @@ impl Worker {
 }
 
 /// Returns a failure whose message has its kind, if it is that of a path, as the lines of files do.
-fn with_kind(failure: &WireError) -> WireError {
+fn with_kind(failure: &WireError, as_user: &str) -> WireError {
     match verdict::is_of_a_file(failure) {
         true => {
-            let message = format!("{} ({})", failure.message, failure.kind);
+            let message = format!("{} ({}{as_user})", failure.message, failure.kind);
             WireError { message, ..failure.clone() }
         }
         false => failure.clone(),

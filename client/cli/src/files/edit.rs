@@ -8,22 +8,25 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
 
 use rcmd_certs::files::shown;
-use rcmd_client::{Config, ErrorKind, WireError};
-use tempfile::TempDir;
-use tokio::sync::watch;
+use rcmd_client::{Config, ErrorKind, Signal, WireError};
+use tokio::runtime::Runtime;
 
-use super::display::Display;
-use super::errand::{Errands, Word};
-use super::local::{Sources, open_fetched, private_folder};
+use self::moving::{Moved, move_file};
+use super::aside::aside;
+use super::local::open_fetched;
+use super::scratch::Scratch;
 use super::verdict::{FAILED, HostEnd};
 use crate::session;
 use crate::settings::Verbosity;
 use crate::settings::copy::CopyRun;
 use crate::settings::listing::Edit;
+use crate::signals::interrupts::{Interrupt, Interrupts};
+use crate::signals::{self, Action};
 use crate::text::{self, Tone};
+
+mod moving;
 
 /// Edits a file of a host, and returns the exit status.
 ///
@@ -35,79 +38,224 @@ pub(crate) fn edit(edit: &Edit) -> Result<u8, WireError> {
     let config = config.connect_timeout(reach.connect_timeout).compress(reach.compress);
     let runtime = session::runtime()?;
     let (config, _) = runtime.block_on(config.unexpired())?;
-    let ends = |run: CopyRun| runtime.block_on(transfer(run, config.clone()));
-    let status = carry_out(edit, ends);
+    let editing = Editing { edit, config, runtime, scratch: Scratch::default() };
+    let status = editing.carry_out();
+    editing.scratch.remove();
     session::renew_in_own_time(&reach.layout, reach.verbosity);
     // A look-up of a name may still hang in a thread of its own.
-    runtime.shutdown_background();
-    status
+    editing.runtime.shutdown_background();
+    // What ended it was said where it did.
+    status.or_else(|stop| match stop {
+        Stop::Failed(failure) => Err(*failure),
+        Stop::Status(status) => Ok(status),
+    })
 }
 
-fn carry_out(
-    edit: &Edit,
-    transfer: impl Fn(CopyRun) -> Result<HostEnd, WireError>,
-) -> Result<u8, WireError> {
-    let folder = private_folder().map_err(|error| local("make a folder", &error))?;
-    let path = folder.path().join(OsStr::from_bytes(&edit.name));
-    let fetched = transfer(edit.fetch(bytes(&path)))?;
-    let is_new = is_missing(&fetched);
-    if is_new {
-        File::create_new(&path).map_err(|error| local("make a file", &error))?;
-    } else if fetched.status != 0 {
-        say(&edit.reach.host.name, &fetched);
-        return Ok(fetched.status);
+/// Why nothing more is done.
+enum Stop {
+    /// A failure that was not said.
+    Failed(Box<WireError>),
+    /// What was said, as an exit status.
+    Status(u8),
+}
+
+impl From<WireError> for Stop {
+    fn from(failure: WireError) -> Self {
+        Self::Failed(Box::new(failure))
     }
-    let before = digest(&path)?;
-    let ended = editor(&path)?;
-    if ended != 0 {
-        let message = format!("the editor ended with status {ended}; nothing was sent");
-        text::say(&text::line(Tone::Error, &message));
-        return Ok(ended);
-    }
-    let after = digest(&path)?;
-    if after == before {
-        notice(edit, "nothing was changed");
-        return Ok(0);
-    }
-    // Whoever changed it meanwhile would lose that.
-    let again = folder.path().join("again");
-    fs::create_dir(&again).map_err(|error| local("make a folder", &error))?;
-    let again = again.join(OsStr::from_bytes(&edit.name));
-    let now = transfer(edit.fetch(bytes(&again)))?;
-    let is_same = match is_missing(&now) {
-        true => is_new,
-        false => now.status == 0 && !is_new && digest(&again)? == before,
-    };
-    if !is_same {
-        if now.status != 0 && !is_missing(&now) {
-            say(&edit.reach.host.name, &now);
+}
+
+/// A file that is being edited.
+struct Editing<'a> {
+    edit: &'a Edit,
+    config: Config,
+    runtime: Runtime,
+    scratch: Scratch,
+}
+
+impl Editing<'_> {
+    fn carry_out(&self) -> Result<u8, Stop> {
+        let edit = self.edit;
+        let folder = self.scratch.folder().map_err(|error| local("make a folder", &error))?;
+        let path = folder.join(OsStr::from_bytes(&edit.name));
+        let fetched = self.transfer(edit.fetch(bytes(&path)), "nothing was changed")?;
+        let is_new = is_missing(&fetched);
+        if is_new && !edit.has_pattern() {
+            File::create_new(&path).map_err(|error| local("make a file", &error))?;
+        } else if fetched.status != 0 {
+            say(&edit.reach.host.name, &fetched);
+            if is_new && edit.has_pattern() {
+                hint("`edit` takes a path as it is: *, ? and [ are no patterns in it.");
+            }
+            return Ok(fetched.status);
         }
-        return Ok(keep(folder, &path, edit, "was changed there meanwhile, or can't be compared"));
+        self.probe(&folder)?;
+        let before = digest(&path)?;
+        let (ended, ending) = self.run_editor(&path)?;
+        let after = match digest(&path) {
+            Ok(after) => after,
+            Err(_) if !path.exists() => {
+                let message = "the editor removed the file; nothing was sent";
+                text::say(&text::line(Tone::Error, message));
+                return Ok(FAILED);
+            }
+            Err(failure) => return Err(failure.into()),
+        };
+        let is_changed = after != before;
+        if let Some(signal) = ending {
+            let why = "was not sent: a signal came while it was edited";
+            if is_changed {
+                self.keep(&folder, &path, why);
+            }
+            return Ok(signal.exit_status());
+        }
+        if ended != 0 {
+            let message = format!("the editor ended with status {ended}; nothing was sent");
+            text::say(&text::line(Tone::Error, &message));
+            if is_changed {
+                self.keep(&folder, &path, "was not sent");
+            }
+            return Ok(ended);
+        }
+        if !is_changed {
+            self.notice("nothing was changed");
+            return Ok(0);
+        }
+        self.send(&folder, &path, before, is_new)
     }
-    let sent = transfer(edit.send(bytes(&path)))?;
-    if sent.status != 0 {
-        say(&edit.reach.host.name, &sent);
-        return Ok(keep(folder, &path, edit, "was not sent").max(sent.status));
+
+    /// Sends the file back, unless it was changed there meanwhile: whoever did that would lose it.
+    fn send(
+        &self,
+        folder: &Path,
+        path: &Path,
+        before: blake3::Hash,
+        is_new: bool,
+    ) -> Result<u8, Stop> {
+        let edit = self.edit;
+        let kept = |stop: Stop| {
+            self.keep(folder, path, "was not sent");
+            stop
+        };
+        let again = folder.join("again");
+        fs::create_dir(&again).map_err(|error| kept(local("make a folder", &error).into()))?;
+        let again = again.join(OsStr::from_bytes(&edit.name));
+        let now = self.transfer(edit.fetch(bytes(&again)), "nothing was sent").map_err(kept)?;
+        let is_same = match is_missing(&now) {
+            true => is_new,
+            false => {
+                now.status == 0 && !is_new && digest(&again).is_ok_and(|digest| digest == before)
+            }
+        };
+        let was_compared = now.status == 0 || is_missing(&now);
+        let _ = fs::remove_file(&again);
+        match (is_same, was_compared) {
+            (true, _) => {}
+            (false, true) => {
+                let why = "was changed on the host since it was fetched, so that nothing was sent";
+                return Ok(self.keep(folder, path, why));
+            }
+            (false, false) => {
+                say(&edit.reach.host.name, &now);
+                let why = "can't be compared with what is on the host now, and was not sent";
+                return Ok(self.keep(folder, path, why).max(now.status));
+            }
+        }
+        let sending = self.transfer(edit.send(bytes(path)), "it may not have been sent");
+        let sent = sending.map_err(kept)?;
+        if sent.status != 0 {
+            say(&edit.reach.host.name, &sent);
+            return Ok(self.keep(folder, path, "was not sent").max(sent.status));
+        }
+        self.notice("sent back");
+        Ok(0)
     }
-    notice(edit, "sent back");
-    Ok(0)
+
+    /// Asks whether the file can be written, before anybody takes the trouble to edit it.
+    fn probe(&self, folder: &Path) -> Result<(), Stop> {
+        let folder = folder.join("probe");
+        fs::create_dir(&folder).map_err(|error| local("make a folder", &error))?;
+        let path = folder.join(OsStr::from_bytes(&self.edit.name));
+        // Another content than whatever is there.
+        let odd = blake3::hash(path.as_os_str().as_bytes());
+        fs::write(&path, odd.as_bytes()).map_err(|error| local("make a file", &error))?;
+        let judged = self.transfer(self.edit.probe(bytes(&path)), "nothing was changed")?;
+        let _ = fs::remove_dir_all(&folder);
+        if judged.status == 0 {
+            return Ok(());
+        }
+        say(&self.edit.reach.host.name, &judged);
+        hint(
+            "Nothing was edited, since it can't be written there. Another user is named with -l, and \
+             `rcmd-client cp HOST:PATH -` shows a file.",
+        );
+        Err(Stop::Status(judged.status))
+    }
+
+    /// Carries out one transfer. `state` says what it leaves if it is interrupted.
+    fn transfer(&self, run: CopyRun, state: &str) -> Result<HostEnd, Stop> {
+        let moving = move_file(run, self.config.clone(), self.scratch.clone());
+        match self.runtime.block_on(moving)? {
+            Moved { interrupted: Some(signal), end } if end.status != 0 => {
+                let message = format!("{}: interrupted; {state}", self.edit.written);
+                text::say(&text::line(Tone::Error, &message));
+                Err(Stop::Status(signal.exit_status()))
+            }
+            Moved { end, .. } => Ok(end),
+        }
+    }
+
+    /// Runs the editor, and returns its exit status, with the signal that is to end this program too. Ctrl-C is the
+    /// editor's.
+    fn run_editor(&self, path: &Path) -> Result<(u8, Option<Signal>), Stop> {
+        let path = path.to_owned();
+        self.runtime.block_on(async {
+            let mut interrupts = Interrupts::catch()?;
+            let mut editing = aside("editor", move || editor(&path))?;
+            let mut came = None;
+            loop {
+                tokio::select! {
+                    ended = &mut editing => {
+                        let failed = |error| local("run the editor", &io::Error::other(error));
+                        return Ok((ended.map_err(failed)??, came));
+                    }
+                    interrupt = interrupts.next() => match interrupt {
+                        Interrupt::Act(Action::Pass(signal)) if signal != Signal::INT => {
+                            came = Some(signal);
+                        }
+                        Interrupt::Act(_) => {}
+                        // The editor has stopped, and the shell waits for both.
+                        Interrupt::Suspend => signals::stop().await,
+                    }
+                }
+            }
+        })
+    }
+
+    /// Leaves the folder with what was edited, and says how it is sent. Returns the exit status.
+    fn keep(&self, folder: &Path, path: &Path, why: &str) -> u8 {
+        self.scratch.keep(folder);
+        let edit = self.edit;
+        let what = format!("{} {why}; your version is {}", edit.written, shown(path));
+        let failure = WireError::new(ErrorKind::Changed, what);
+        let (copy, here) = (&edit.copy, edit.word(path));
+        let hint = format!(
+            "To compare: `{copy} {0} - | diff - {here}`. To replace the file there: `{copy} {here} {0}`.",
+            edit.written
+        );
+        text::say(&text::failure(None, &failure.hint(hint)));
+        FAILED
+    }
+
+    fn notice(&self, what: &str) {
+        if self.edit.reach.verbosity > Verbosity::Quiet {
+            text::say(&text::line(Tone::Notice, &format!("{}: {what}", self.edit.written)));
+        }
+    }
 }
 
-/// Leaves the folder with what was edited, and says how it is sent. Returns the exit status.
-fn keep(folder: TempDir, path: &Path, edit: &Edit, why: &str) -> u8 {
-    let _ = folder.keep();
-    let what = format!("{} {why}; your version is {}", edit.written, shown(path));
-    let failure = WireError::new(ErrorKind::Changed, what);
-    let hint =
-        format!("To replace the file there: `rcmd-client cp {} {}`.", shown(path), edit.written);
-    text::say(&text::failure(None, &failure.hint(hint)));
-    FAILED
-}
-
-fn notice(edit: &Edit, what: &str) {
-    if edit.reach.verbosity > Verbosity::Quiet {
-        text::say(&text::line(Tone::Notice, &format!("{}: {what}", edit.written)));
-    }
+fn hint(what: &str) {
+    text::say(&text::line(Tone::Notice, &format!("hint: {what}")));
 }
 
 fn say(host: &str, end: &HostEnd) {
@@ -152,18 +300,4 @@ fn bytes(path: &Path) -> Vec<u8> {
 fn local(what: &str, error: &io::Error) -> WireError {
     WireError::new(ErrorKind::LocalIo, format!("cannot {what}: {error}"))
         .hint("$TMPDIR says in which folder files are edited.")
-}
-
-/// Carries out one transfer with one host.
-async fn transfer(run: CopyRun, config: Config) -> Result<HostEnd, WireError> {
-    let sources = Sources::find(&run)?;
-    let (display, feed) = Display::open(&run)?;
-    // The sender stays, so that the word is never over.
-    let (_words, word) = watch::channel(Word::default());
-    let tallies = Arc::clone(&display.tallies);
-    let (run, folders) = (Arc::new(run), Vec::new());
-    let errands = Errands { run, config, sources, folders, feed: feed.clone(), tallies, word };
-    let end = errands.one().await;
-    display.finish(feed).await;
-    Ok(end)
 }

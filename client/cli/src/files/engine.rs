@@ -46,8 +46,11 @@ impl Engine {
             true => AccountNames::of_this_host(),
             false => AccountNames::default(),
         };
+        let is_tree = options.recursive;
         let transfer = Transfer::with_options(options).cancelled_by(&cancel);
         let transfer = transfer.account_names(names);
+        // The user reads what is written over here; but in a tree a host would choose of which files it is told.
+        let transfer = if is_tree { transfer } else { transfer.offering_in_place() };
         thread::Builder::new().name("transfer".to_owned()).spawn(move || {
             // Nobody waits for it any more if the user has given up.
             let _ = ended.send(run(part, transfer, reader, writer, watcher));
@@ -72,8 +75,9 @@ fn run(
         Part::Receives(place) => match place.open() {
             Err(failure) => EngineEnd { transfer: Err(failure.into()), output: None },
             Ok(open) => {
-                // Each source was asked for as what it leads to; and this user reads what is written over here.
-                let transfer = transfer.umask(current_umask()).refusing_links().offering_in_place();
+                // Each source was asked for as what it leads to.
+                let transfer = transfer.umask(current_umask()).refusing_links();
+                let transfer = transfer.limits(place.limits());
                 let destination = open.destination.clone();
                 let transfer = transfer.receive(reader, writer, destination, &mut watcher);
                 let output = match &transfer {

@@ -1,33 +1,32 @@
 //! One host of a transfer, from its connection to its end.
 
-use std::ffi::OsStr;
 use std::future::pending;
-use std::os::unix::ffi::OsStrExt as _;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use rcmd_client::{
-    Child, ChildStderr, Client, Command, Config, ErrorKind, Outcome, Report, Started, Stdio,
-    TransferVerb, WireError,
+    Child, ChildStderr, Client, Config, ErrorKind, Outcome, Report, Started, WireError,
 };
 use rcmd_transfer::Cancel;
 use tokio::sync::{mpsc, watch};
 use tokio::task::yield_now;
 use tokio::time::Instant;
 
-use super::asked::Asked;
 use super::engine::{Engine, Part};
-use super::local::{LocalPlace, Sources};
+use super::local::Sources;
 use super::pipe;
+use super::scratch::Scratch;
 use super::shown::Shown;
 use super::tally::HostTally;
 use super::verdict::{EngineEnd, HostEnd};
 use super::watcher::Watcher;
 use crate::notices::LinkNotices;
 use crate::settings::Verbosity;
-use crate::settings::copy::{CopyHost, CopyRun, CopyWork};
+use crate::settings::copy::{CopyHost, CopyRun};
 use crate::signals::PATIENCE;
 use crate::signals::interrupts::until;
+
+mod asking;
 
 /// The bytes of what a host's program says to people that are kept.
 const SAID: usize = 4 * 1024;
@@ -56,6 +55,7 @@ pub(super) struct Errands {
     pub(super) run: Arc<CopyRun>,
     pub(super) config: Config,
     pub(super) sources: Sources,
+    pub(super) scratch: Scratch,
     /// The names of the folders of the hosts of a set.
     pub(super) folders: Vec<String>,
     pub(super) feed: mpsc::Sender<Shown>,
@@ -152,6 +152,7 @@ impl Errands {
             feed: self.feed.clone(),
             tally: Arc::clone(tally),
             asked,
+            prefix: self.prefix(),
             shows_all: show.json || show.itemize,
         };
         if matches!(part, Part::Receives(_)) && self.run.is_set {
@@ -168,53 +169,6 @@ impl Errands {
                 let failure = WireError::new(ErrorKind::Resources, message);
                 Err(unreached(failure.hint("Have fewer hosts at a time, with -f N.")))
             }
-        }
-    }
-
-    fn command(&self, host: &CopyHost, client: &Client) -> Command {
-        let (verb, paths) = match &self.run.work {
-            CopyWork::Push { to, landing, .. } => {
-                let (is_itself, has_several) = (landing.is_itself, landing.has_several);
-                (TransferVerb::Receive { is_itself, has_several }, std::slice::from_ref(to))
-            }
-            CopyWork::Fetch { paths, is_literal, .. } => {
-                (TransferVerb::Send { is_literal: *is_literal }, &paths[..])
-            }
-        };
-        let mut command = client.transfer(verb, paths.iter().map(|path| OsStr::from_bytes(path)));
-        command.stdin(Stdio::Piped);
-        if let Some(user) = &host.user {
-            command.user(user);
-        }
-        if let Some(limit) = self.run.timeout {
-            command.timeout(limit);
-        }
-        if let Some((name, wait)) = &self.run.lock {
-            command.lock(name, *wait);
-        }
-        command
-    }
-
-    /// Returns this end's part, and what may come from the host.
-    fn part(&self, place: usize) -> (Part, Asked) {
-        match &self.run.work {
-            CopyWork::Push { .. } => (Part::Sends(self.sources.clone()), Asked::Any),
-            CopyWork::Fetch { paths, is_literal, to, landing } => {
-                let folder = self.folders.get(place).cloned().filter(|_| self.run.is_set);
-                let place = LocalPlace::new(to.clone(), *landing, folder, self.run.options.dry_run);
-                (Part::Receives(place), Asked::of(paths, *is_literal))
-            }
-        }
-    }
-
-    /// Adds to a failure how a file is written that looks like a port.
-    fn or_no_port(&self, failure: WireError) -> WireError {
-        match &self.run.instead_of_port {
-            Some(instead) => {
-                let hint = failure.hint.clone().unwrap_or_default();
-                failure.hint(format!("{instead} {hint}").trim().to_owned())
-            }
-            None => failure,
         }
     }
 }
@@ -322,7 +276,10 @@ impl Attending<'_> {
         }
         let said = heard.unwrap_or_default();
         let report = report.unwrap_or_else(|| Report::unconfirmed(&host.name, job));
-        let end = HostEnd::of(report, engine_end.flatten(), &said);
+        let mut end = HostEnd::of(report, engine_end.flatten(), &said);
+        if seen.stage > Stage::Go {
+            end.interrupt();
+        }
         if end.summary.is_some() && end.failure.is_none() {
             for line in said.lines() {
                 errands.note(place, Some(line.to_owned())).await;

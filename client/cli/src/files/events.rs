@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::shown::{Account, ShownFile};
 use super::verdict::HostEnd;
 use super::words;
+use crate::output::safe_json;
 
 /// The host of an event, and its place in a set.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -59,6 +60,8 @@ struct NoteBody<'a> {
 #[derive(Serialize)]
 struct EndBody<'a> {
     status: u8,
+    /// Nothing was changed: the totals say what would be.
+    dry_run: bool,
     totals: Option<Totals>,
     error: Option<&'a WireError>,
     duration_ms: u64,
@@ -117,9 +120,10 @@ pub(super) fn note(of: Of<'_>, data: &str, out: &mut Vec<u8>) {
 }
 
 /// Appends the end of one host.
-pub(super) fn end(of: Of<'_>, end: &HostEnd, took: Duration, out: &mut Vec<u8>) {
+pub(super) fn end(of: Of<'_>, end: &HostEnd, dry_run: bool, took: Duration, out: &mut Vec<u8>) {
     let body = EndBody {
         status: end.status,
+        dry_run,
         totals: end.summary.as_ref().map(totals),
         error: end.failure.as_ref(),
         duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
@@ -145,7 +149,7 @@ pub(super) fn account(account: Account, out: &mut Vec<u8>) {
 
 fn put(event: &impl Serialize, out: &mut Vec<u8>) {
     // Writing to memory with text as keys does not fail.
-    if serde_json::to_writer(&mut *out, event).is_ok() {
+    if safe_json::append(out, event).is_ok() {
         out.push(b'\n');
     }
 }
@@ -243,15 +247,32 @@ mod tests {
     }
 
     #[test]
+    fn no_event_commands_a_terminal() {
+        let text = "\u{9b}2K\u{202e}\u{1b}]0;x\u{7}";
+        let failure = Failure { kind: FailureKind::Io, message: text.to_owned() };
+        let named = ShownFile { failure: Some(failure), ..shown(text.as_bytes()) };
+        let (mut out, of) = (Vec::new(), Of { host: Some("web1"), index: None });
+        file(of, &named, &mut out);
+        note(of, text, &mut out);
+        let line = String::from_utf8(out).unwrap();
+        assert!(line.chars().all(|one| one == '\n' || rcmd_certs::text::is_safe(one)), "{line:?}");
+        let event = read(line.lines().next().map(|line| format!("{line}\n")).unwrap().as_bytes());
+        assert_eq!((&event["path"], &event["error"]["message"]), (&json!(text), &json!(text)));
+    }
+
+    #[test]
     fn an_end_without_totals_says_so() {
         let failure = WireError::new(ErrorKind::Unreachable, "no");
         let mut out = Vec::new();
         let of = Of { host: Some("web1"), index: None };
-        end(of, &HostEnd::unreached("web1", failure), Duration::from_millis(7), &mut out);
+        end(of, &HostEnd::unreached("web1", failure), true, Duration::from_millis(7), &mut out);
         let event = read(&out);
         assert_eq!((&event["event"], &event["totals"]), (&json!("end"), &Value::Null));
         assert_eq!((&event["status"], &event["duration_ms"]), (&json!(125), &json!(7)));
-        assert_eq!(event["result"]["outcome"], "not_started");
+        assert_eq!(
+            (&event["dry_run"], &event["result"]["outcome"]),
+            (&json!(true), &json!("not_started"))
+        );
     }
 
     #[test]

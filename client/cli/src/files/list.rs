@@ -9,12 +9,14 @@ use std::thread;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rcmd_client::{ChildStdout, Client, Config, ErrorKind, Outcome, TransferVerb, WireError};
+use rcmd_transfer::is_pattern;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
 use super::errand::hear;
 use super::verdict;
 use super::words;
+use crate::output::safe_json;
 use crate::output::sink::Place;
 use crate::settings::listing::Listing;
 use crate::{session, status, terminal, text};
@@ -111,6 +113,7 @@ async fn carry_out(listing: &Listing, config: Config) -> Result<u8, WireError> {
                     Some(WireError::new(ErrorKind::Lost, "the end of the list is not known"))
                 }),
             };
+            let failure = failure.map(|failure| or_no_pattern(failure, &listing.path));
             if let Some(failure) = &failure {
                 text::say(&text::failure(Some(&host.name), failure));
             }
@@ -124,6 +127,14 @@ async fn carry_out(listing: &Listing, config: Config) -> Result<u8, WireError> {
     };
     client.close().await;
     Ok(status)
+}
+
+/// Adds to the failure of a path that is not there that it was taken as it is, if it looks like a pattern.
+fn or_no_pattern(failure: WireError, path: &[u8]) -> WireError {
+    match failure.kind == ErrorKind::NoSuchFile && is_pattern(path) {
+        true => failure.hint("`ls` takes a path as it is: *, ? and [ are no patterns in it."),
+        false => failure,
+    }
 }
 
 /// Why no more is printed.
@@ -207,7 +218,7 @@ impl Lines {
 /// Appends the line of an entry; none if a name in it is not what its encoding says.
 fn put(listed: &Listed, listing: &Listing, out: &mut Vec<u8>) -> Option<()> {
     if listing.json {
-        serde_json::to_writer(&mut *out, listed).ok()?;
+        safe_json::append(out, listed).ok()?;
         out.push(b'\n');
         return Some(());
     }
@@ -241,11 +252,15 @@ fn long(listed: &Listed, name: &[u8], target: Option<&[u8]>) -> String {
         "file" => '-',
         "folder" => 'd',
         "link" => 'l',
+        "block_device" => 'b',
+        "char_device" => 'c',
+        "pipe" => 'p',
+        "socket" => 's',
         _ => '?',
     };
     let whose = |whose: &Option<Whose>| whose.as_ref().map_or("-".to_owned(), Whose::text);
     let mode = listed.mode.as_deref().and_then(|mode| u32::from_str_radix(mode, 8).ok());
-    let time = listed.mtime.as_deref().map(text::escaped).unwrap_or_else(|| "-".to_owned());
+    let time = listed.mtime.as_deref().map(in_seconds).unwrap_or_else(|| "-".to_owned());
     let mut line = format!(
         "{kind}{} {:<8} {:<8} {:>12} {time} {}",
         bits(mode.unwrap_or_default()),
@@ -258,6 +273,14 @@ fn long(listed: &Listed, name: &[u8], target: Option<&[u8]>) -> String {
         let _ = write!(line, " -> {}", words::path(target));
     }
     line
+}
+
+/// Returns a time without the fraction of a second, so that all are of one length. JSON has it whole.
+fn in_seconds(time: &str) -> String {
+    match time.split_once('.') {
+        Some((seconds, _)) if time.ends_with('Z') => text::escaped(&format!("{seconds}Z")),
+        _ => text::escaped(time),
+    }
 }
 
 /// Returns permission bits as ls(1) prints them.
@@ -298,7 +321,7 @@ mod tests {
     #[test]
     fn a_long_line_commands_no_terminal() {
         let line = r#"{"name":"a\u001b[2K","name_encoding":"utf-8","kind":"link","size":3,"mode":"0777",
-            "mtime":"2026-01-02T03:04:05Z","owner":"ro\u001bot","group":7,"target":"/w==","target_encoding":"base64"}"#;
+            "mtime":"2026-01-02T03:04:05.678Z","owner":"ro\u001bot","group":7,"target":"/w==","target_encoding":"base64"}"#;
         let listed: Listed = serde_json::from_str(line).unwrap();
         let target = decoded("/w==", Some("base64")).unwrap();
         let long = long(&listed, listed.name.as_bytes(), Some(&target));

@@ -91,7 +91,8 @@ mod tests {
     use super::*;
 
     fn look(crossed: u64) -> Look {
-        let progress = Progress { entries: 3, announced: 4 << 20, settled: 1, crossed };
+        let (announced, passed) = (4 << 20, crossed);
+        let progress = Progress { entries: 3, announced, settled: 1, crossed, passed };
         Look { progress, has_unsent: false, runs: true, has_ended: false }
     }
 

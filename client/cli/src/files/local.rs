@@ -13,17 +13,23 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rcmd_client::{ErrorKind, WireError};
-use rcmd_transfer::{Destination, Failure, FailureKind, Landing, TransferSource, current_umask};
+use rcmd_transfer::{
+    Destination, Failure, FailureKind, Landing, TransferLimits, TransferSource, current_umask,
+};
 use rustix::fs::{CWD, Mode, OFlags};
-use tempfile::TempDir;
 
+use super::scratch::Scratch;
 use super::words;
 use crate::arguments::places::{LocalSources, LocalTarget, last_name};
 use crate::output::sink;
 use crate::settings::copy::{CopyRun, CopyWork};
 
-/// The name of a file that is on its way to or from a stream, in a folder of its own.
+/// The name of a file that is on its way from a stream, in a folder of its own, and of one that goes to a stream if it
+/// has no name of its own.
 const SPOOLED: &str = "content";
+
+/// The bytes of a name that a file may have.
+const NAME: usize = 255;
 
 /// What is sent.
 #[derive(Clone, Debug, Default)]
@@ -32,22 +38,20 @@ pub(super) struct Sources {
     pub(super) found: Vec<TransferSource>,
     /// Paths that lead nowhere, and why, if all do.
     pub(super) missing: Vec<(Vec<u8>, Failure)>,
-    /// The folder of what came from standard input; it is removed with the last of these.
-    _spool: Option<Arc<TempDir>>,
 }
 
 impl Sources {
-    /// Finds the sources of a push, and reads standard input if it is one. A fetch has none.
+    /// Finds the sources of a push, and reads standard input if it is one, which may wait. A fetch has none.
     ///
     /// # Errors
     /// Standard input can't be read, or there is no room for it.
-    pub(super) fn find(run: &CopyRun) -> Result<Self, WireError> {
+    pub(super) fn find(run: &CopyRun, scratch: &Scratch) -> Result<Self, WireError> {
         match &run.work {
             CopyWork::Fetch { .. } => Ok(Self::default()),
             CopyWork::Push { sources: LocalSources::Paths(paths), .. } => Ok(Self::at(paths)),
             CopyWork::Push { sources: LocalSources::Standard, to, .. } => {
                 let name = last_name(to).unwrap_or(SPOOLED.as_bytes());
-                Self::spooled(io::stdin().lock(), name)
+                Self::spooled(io::stdin().lock(), name, scratch)
             }
         }
     }
@@ -72,14 +76,14 @@ impl Sources {
     }
 
     /// Puts what a stream has into a file that nobody else reaches.
-    fn spooled(mut from: impl io::Read, name: &[u8]) -> Result<Self, WireError> {
+    fn spooled(mut from: impl io::Read, name: &[u8], scratch: &Scratch) -> Result<Self, WireError> {
         let failed = |what: &str, error: &dyn std::fmt::Display| {
             WireError::new(ErrorKind::LocalIo, format!("cannot {what}: {error}")).hint(
                 "Standard input is kept in a file until it is sent; $TMPDIR says in which folder.",
             )
         };
-        let folder = private_folder().map_err(|error| failed("make a folder", &error))?;
-        let path = folder.path().join(SPOOLED);
+        let folder = scratch.folder().map_err(|error| failed("make a folder", &error))?;
+        let path = folder.join(SPOOLED);
         let mut options = OpenOptions::new();
         options.write(true).create_new(true).mode(0o600);
         let mut file = options.open(&path).map_err(|error| failed("make a file", &error))?;
@@ -91,7 +95,7 @@ impl Sources {
         let source = TransferSource::at(CWD, path.as_os_str().as_bytes(), false);
         let source = source.and_then(|source| source.under(name));
         let found = vec![source.map_err(|failure| failed("find standard input", &failure))?];
-        Ok(Self { found, missing: Vec::new(), _spool: Some(Arc::new(folder)) })
+        Ok(Self { found, missing: Vec::new() })
     }
 }
 
@@ -99,14 +103,6 @@ impl Sources {
 fn lost(path: &[u8], why: Failure) -> Result<TransferSource, Failure> {
     let folder = File::open(".").map_err(|error| failure(&error, "find this folder"))?;
     TransferSource::lost(Arc::new(folder.into()), path, why)
-}
-
-/// Makes a folder that nobody else reaches, and that is removed with its handle.
-///
-/// # Errors
-/// There is no place for it.
-pub(super) fn private_folder() -> io::Result<TempDir> {
-    tempfile::Builder::new().prefix("rcmd-").permissions(Permissions::from_mode(0o700)).tempdir()
 }
 
 /// Opens a file that was fetched, as a file alone: nothing that a host sends is followed, or waited for.
@@ -129,15 +125,18 @@ pub(super) struct LocalPlace {
     landing: Landing,
     /// The name of the folder of this host, in a set.
     host: Option<String>,
+    /// The name of the file that goes to standard output.
+    name: Vec<u8>,
     is_dry: bool,
+    limits: TransferLimits,
+    scratch: Scratch,
 }
 
 /// A place that is open, with what has to live as long as it is written to.
 pub(super) struct OpenPlace {
     pub(super) destination: Destination,
-    /// The folder of a file for standard output, or of nothing, in a dry run.
-    spool: Option<TempDir>,
-    is_stream: bool,
+    /// The file for standard output.
+    spool: Option<PathBuf>,
 }
 
 impl LocalPlace {
@@ -145,9 +144,23 @@ impl LocalPlace {
         target: LocalTarget,
         landing: Landing,
         host: Option<String>,
+        name: Option<&[u8]>,
         is_dry: bool,
+        scratch: Scratch,
     ) -> Self {
-        Self { target, landing, host, is_dry }
+        let name = name.filter(|name| name.len() <= NAME).unwrap_or(SPOOLED.as_bytes()).to_vec();
+        let limits = TransferLimits::default();
+        Self { target, landing, host, name, is_dry, limits, scratch }
+    }
+
+    /// Limits what a host may make this end write.
+    pub(super) fn limited(mut self, limits: TransferLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    pub(super) fn limits(&self) -> TransferLimits {
+        self.limits
     }
 
     /// Opens the place. The folders of a set are made if they are missing, but not those above them.
@@ -156,7 +169,7 @@ impl LocalPlace {
     /// `no_such_file`, `exists` and the like.
     pub(super) fn open(&self) -> Result<OpenPlace, Failure> {
         match &self.target {
-            LocalTarget::Standard => OpenPlace::of_stream(),
+            LocalTarget::Standard => OpenPlace::of_stream(&self.name, &self.scratch),
             LocalTarget::Path(path) => self.open_at(path).map_err(|failure| {
                 let message = format!("{}: {}", words::path(path), failure.message);
                 Failure { message, ..failure }
@@ -165,7 +178,7 @@ impl LocalPlace {
     }
 
     fn open_at(&self, path: &[u8]) -> Result<OpenPlace, Failure> {
-        let plain = |destination| OpenPlace { destination, spool: None, is_stream: false };
+        let plain = |destination| OpenPlace { destination, spool: None };
         let Some(host) = &self.host else {
             return Destination::at(CWD, path, self.landing).map(plain);
         };
@@ -173,10 +186,10 @@ impl LocalPlace {
         let folder = above.join(host);
         if self.is_dry && !folder.is_dir() {
             // Nothing is there, and nothing is made.
-            let spool = private_folder().map_err(|error| failure(&error, "make a folder"))?;
-            let path = spool.path().as_os_str().as_bytes().to_vec();
-            let destination = Destination::at(CWD, &path, self.landing)?;
-            return Ok(OpenPlace { destination, spool: Some(spool), is_stream: false });
+            let empty = self.scratch.folder();
+            let empty = empty.map_err(|error| failure(&error, "make a folder"))?;
+            let path = empty.as_os_str().as_bytes();
+            return Destination::at(CWD, path, self.landing).map(plain);
         }
         for made in [above, &folder] {
             match fs::create_dir(made) {
@@ -190,26 +203,28 @@ impl LocalPlace {
 }
 
 impl OpenPlace {
-    fn of_stream() -> Result<Self, Failure> {
-        let spool = private_folder().map_err(|error| failure(&error, "make a folder"))?;
-        let path: PathBuf = spool.path().join(SPOOLED);
+    fn of_stream(name: &[u8], scratch: &Scratch) -> Result<Self, Failure> {
+        let folder = scratch.folder().map_err(|error| failure(&error, "make a folder"))?;
+        let path = folder.join(OsStr::from_bytes(name));
         let landing = Landing { is_itself: true, has_several: false };
         let destination = Destination::at(CWD, path.as_os_str().as_bytes(), landing)?;
-        Ok(Self { destination, spool: Some(spool), is_stream: true })
+        Ok(Self { destination, spool: Some(path) })
     }
 
-    /// Writes what was fetched to standard output, if that is its place, and removes what was kept for it.
+    /// Writes what was fetched to standard output, if that is its place.
     ///
     /// # Errors
     /// Standard output can't be written. A reader that has gone is told as such.
     pub(super) fn finish(self) -> io::Result<()> {
-        let Some(spool) = self.spool.filter(|_| self.is_stream) else { return Ok(()) };
-        let mut file = match open_fetched(&spool.path().join(SPOOLED)) {
+        let Some(spool) = self.spool else { return Ok(()) };
+        let mut file = match open_fetched(&spool) {
             Ok(file) => file,
             // It failed, which was told.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(error),
         };
+        // The reader may take its time; nothing is left then, however this process ends.
+        fs::remove_file(&spool)?;
         let place = sink::Place::Stdout;
         let is_terminal = crate::terminal::is_terminal(place.descriptor());
         let mut block = vec![0; 256 * 1024];
@@ -238,8 +253,6 @@ fn failure(error: &io::Error, what: &str) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::read;
-
     use super::*;
 
     fn bytes(path: &Path) -> Vec<u8> {
@@ -259,20 +272,26 @@ mod tests {
     }
 
     #[test]
-    fn standard_input_is_a_file_that_is_gone_with_its_sources() {
-        let sources = Sources::spooled(&b"content"[..], b"list").unwrap();
-        let folder = sources._spool.as_ref().unwrap().path().to_owned();
-        assert_eq!(read(folder.join(SPOOLED)).unwrap(), b"content");
-        let other = sources.clone();
-        drop(sources);
-        assert!(folder.exists());
-        drop(other);
-        assert!(!folder.exists());
+    fn standard_input_is_a_private_file_under_the_name_of_its_destination() {
+        let scratch = Scratch::default();
+        let sources = Sources::spooled(&b"content"[..], b"list", &scratch).unwrap();
+        let parts = sources.found[0].clone().into_parts();
+        assert_eq!(
+            (&*parts.name, parts.entry.as_deref()),
+            (&b"list"[..], Some(SPOOLED.as_bytes()))
+        );
+        let opened = rustix::fs::openat(&parts.folder, SPOOLED, OFlags::RDONLY, Mode::empty());
+        let mut text = String::new();
+        File::from(opened.unwrap()).read_to_string(&mut text).unwrap();
+        assert_eq!(text, "content");
+        scratch.remove();
+        rustix::fs::openat(&parts.folder, SPOOLED, OFlags::RDONLY, Mode::empty()).unwrap_err();
     }
 
     fn fetch(path: &Path, host: &str, is_dry: bool) -> Result<OpenPlace, Failure> {
-        let target = LocalTarget::Path(bytes(path));
-        LocalPlace::new(target, Landing::default(), Some(host.to_owned()), is_dry).open()
+        let (target, host) = (LocalTarget::Path(bytes(path)), Some(host.to_owned()));
+        let scratch = Scratch::default();
+        LocalPlace::new(target, Landing::default(), host, None, is_dry, scratch).open()
     }
 
     #[test]
@@ -308,20 +327,19 @@ mod tests {
     fn a_link_for_standard_output_is_not_followed() {
         let place = tempfile::tempdir().unwrap();
         fs::write(place.path().join("secret"), b"secret").unwrap();
-        let open = OpenPlace::of_stream().unwrap();
-        let spooled = open.spool.as_ref().unwrap().path().join(SPOOLED);
+        let scratch = Scratch::default();
+        let open = OpenPlace::of_stream(b"f", &scratch).unwrap();
+        let spooled = open.spool.as_ref().unwrap();
         std::os::unix::fs::symlink(place.path().join("secret"), spooled).unwrap();
         open.finish().unwrap_err();
+        scratch.remove();
     }
 
     #[test]
     fn a_dry_run_makes_no_folder() {
         let place = tempfile::tempdir().unwrap();
         let out = place.path().join("out");
-        let open = fetch(&out, "web1", true).unwrap();
-        let spool = open.spool.as_ref().unwrap().path().to_owned();
-        assert!(!out.exists() && spool.exists());
-        open.finish().unwrap();
-        assert!(!spool.exists());
+        fetch(&out, "web1", true).unwrap().finish().unwrap();
+        assert!(!out.exists());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 
-use bytes::{Buf as _, Bytes};
+use bytes::{Buf as _, Bytes, BytesMut};
 use rcmd_client::{ChildStdin, ChildStdout};
 use rcmd_protocol::limits::CHUNK;
 use tokio::sync::mpsc;
@@ -45,31 +45,48 @@ impl Read for PipeReader {
     }
 }
 
-/// The engine's end of what a host reads.
+/// The engine's end of what a host reads. What the engine writes goes on in full pieces, the rest when the engine flushes
+/// it: each piece is a frame, and one of a few bytes costs as much as a full one.
 #[derive(Debug)]
 pub(super) struct PipeWriter {
     pieces: mpsc::Sender<Bytes>,
+    held: BytesMut,
 }
 
 impl PipeWriter {
     pub(super) fn new(pieces: mpsc::Sender<Bytes>) -> Self {
-        Self { pieces }
+        Self { pieces, held: BytesMut::new() }
+    }
+
+    fn send(&mut self) -> io::Result<()> {
+        let piece = if self.held.len() == CHUNK {
+            std::mem::take(&mut self.held).freeze()
+        } else {
+            // A small piece in a large block would hold more memory than the credit counts.
+            let piece = Bytes::copy_from_slice(&self.held);
+            self.held.clear();
+            piece
+        };
+        let sent = self.pieces.blocking_send(piece);
+        sent.map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
 }
 
 impl Write for PipeWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let piece = bytes.get(..bytes.len().min(CHUNK)).unwrap_or_default();
-        if piece.is_empty() {
-            return Ok(0);
+        let room = CHUNK.saturating_sub(self.held.len());
+        let taken = bytes.get(..room).unwrap_or(bytes);
+        // The block of the last full piece went with it.
+        self.held.reserve(room);
+        self.held.extend_from_slice(taken);
+        if self.held.len() == CHUNK {
+            self.send()?;
         }
-        let sent = self.pieces.blocking_send(Bytes::copy_from_slice(piece));
-        sent.map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
-        Ok(piece.len())
+        Ok(taken.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        if self.held.is_empty() { Ok(()) } else { self.send() }
     }
 }
 
@@ -127,7 +144,8 @@ mod tests {
         let (sender, mut reader) = from_host();
         let content: Vec<u8> = (0..300_000_u32).flat_map(u32::to_le_bytes).collect();
         let expected = content.clone();
-        let writing = thread::spawn(move || writer.write_all(&content));
+        let writing =
+            thread::spawn(move || writer.write_all(&content).and_then(|()| writer.flush()));
         let passing = thread::spawn(move || {
             while let Some(piece) = receiver.blocking_recv() {
                 assert!(!piece.is_empty() && piece.len() <= CHUNK);
@@ -142,10 +160,34 @@ mod tests {
     }
 
     #[test]
+    fn what_is_written_without_a_flush_goes_in_full_pieces() {
+        let (mut writer, mut receiver) = to_host();
+        let writing = thread::spawn(move || {
+            for _ in 0..8 {
+                writer.write_all(&[1; 4 * CHUNK + 5]).unwrap();
+            }
+            writer.flush().unwrap();
+            writer.write_all(b"word").unwrap();
+            writer.flush().unwrap();
+            writer.flush().unwrap();
+        });
+        let mut lengths = Vec::new();
+        while let Some(piece) = receiver.blocking_recv() {
+            lengths.push(piece.len());
+        }
+        writing.join().unwrap();
+        let mut expected = vec![CHUNK; 32];
+        expected.extend([40, 4]);
+        assert_eq!(lengths, expected);
+    }
+
+    #[test]
     fn a_writer_whose_host_is_gone_is_told() {
         let (mut writer, receiver) = to_host();
         drop(receiver);
-        let error = writer.write(b"x").unwrap_err();
+        assert_eq!(writer.write(b"x").unwrap(), 1);
+        assert_eq!(writer.flush().unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+        let error = writer.write_all(&[0; CHUNK]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
         assert_eq!(writer.write(b"").unwrap(), 0);
     }

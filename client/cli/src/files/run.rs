@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rcmd_client::{Child, Config, Report, Signal, WireError};
+use rcmd_client::{Child, Config, Report, Signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
@@ -13,6 +13,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use super::display::Display;
 use super::errand::{Errands, Stage, Word, held_back};
 use super::local::Sources;
+use super::scratch::Scratch;
 use super::shown::{Account, Shown, ShownFile};
 use super::verdict::{self, FAILED, HostEnd};
 use crate::fleet::stems;
@@ -30,26 +31,26 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// The time that the live line has to go away before this process is stopped.
 const HIDING: Duration = Duration::from_millis(100);
 
-/// Transfers with all hosts, and returns the exit status.
-///
-/// # Errors
-/// Signals can't be caught; nothing was transferred.
-pub(super) async fn carry_out(
-    run: Arc<CopyRun>,
-    config: Config,
-    sources: Sources,
-    display: Display,
-    feed: mpsc::Sender<Shown>,
-) -> Result<u8, WireError> {
-    let mut interrupts = Interrupts::catch()?;
-    let (words, word) = watch::channel(Word::default());
-    let begun = Transferring::begin(run, config, sources, display, feed, words, word).await;
-    let mut transferring = match begun {
-        Ok(transferring) => transferring,
-        Err(status) => return Ok(status),
-    };
-    transferring.attend(&mut interrupts).await;
-    Ok(transferring.conclude(interrupts).await)
+/// What a transfer needs to begin.
+pub(super) struct Carrying {
+    pub(super) run: Arc<CopyRun>,
+    pub(super) config: Config,
+    pub(super) sources: Sources,
+    pub(super) scratch: Scratch,
+    pub(super) display: Display,
+    pub(super) feed: mpsc::Sender<Shown>,
+}
+
+impl Carrying {
+    /// Transfers with all hosts, and returns the exit status.
+    pub(super) async fn carry_out(self, mut interrupts: Interrupts) -> u8 {
+        let mut transferring = match Transferring::begin(self).await {
+            Ok(transferring) => transferring,
+            Err(status) => return status,
+        };
+        transferring.attend(&mut interrupts).await;
+        transferring.conclude(interrupts).await
+    }
 }
 
 /// A transfer that runs.
@@ -78,15 +79,9 @@ impl Transferring {
     ///
     /// # Errors
     /// The exit status, if nothing is left to transfer.
-    async fn begin(
-        run: Arc<CopyRun>,
-        config: Config,
-        sources: Sources,
-        display: Display,
-        feed: mpsc::Sender<Shown>,
-        words: watch::Sender<Word>,
-        word: watch::Receiver<Word>,
-    ) -> Result<Self, u8> {
+    async fn begin(carrying: Carrying) -> Result<Self, u8> {
+        let Carrying { run, config, sources, scratch, display, feed } = carrying;
+        let (words, word) = watch::channel(Word::default());
         for (path, failure) in &sources.missing {
             let file = Box::new(ShownFile::missing(path.clone(), failure.clone()));
             let _ = feed.send(Shown::File { host: None, file }).await;
@@ -104,7 +99,9 @@ impl Transferring {
         let folders = stems(run.hosts.iter().map(|host| host.name.as_str()));
         let fanout = descriptors::fitted(run.fanout.min(run.hosts.len()), run.show.verbosity);
         let tallies = Arc::clone(&display.tallies);
-        let errands = Errands { run, config, sources, folders, feed: feed.clone(), tallies, word };
+        let feeding = feed.clone();
+        let errands =
+            Errands { run, config, sources, scratch, folders, feed: feeding, tallies, word };
         Ok(Self {
             errands: Arc::new(errands),
             words,

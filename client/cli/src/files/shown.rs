@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rcmd_transfer::{Failure, FileAction, FileEvent, FileKind, FileNotes};
+use rcmd_transfer::{Failure, FailureKind, FileAction, FileEvent, FileKind, FileNotes};
 use tokio::sync::oneshot;
 
 use super::verdict::HostEnd;
@@ -40,8 +40,10 @@ pub(super) struct ShownFile {
 impl ShownFile {
     /// Returns an event that outlives the engine's.
     pub(super) fn of(event: &FileEvent<'_>) -> Self {
+        // The destination itself has no name in it.
+        let path = if event.path.is_empty() { b"." } else { event.path };
         Self {
-            path: event.path.to_vec(),
+            path: path.to_vec(),
             kind: event.kind,
             action: event.action,
             bytes: event.bytes,
@@ -49,6 +51,12 @@ impl ShownFile {
             notes: event.notes,
             failure: event.failure.cloned(),
         }
+    }
+
+    /// Returns why nothing was deleted, if this is what says so: it is about the destination itself.
+    pub(super) fn withheld(&self) -> Option<&str> {
+        let failure = self.failure.as_ref().filter(|_| self.path == b".")?;
+        (failure.kind == FailureKind::TooBig).then_some(&*failure.message)
     }
 
     /// Returns a source that is missing here.

@@ -12,6 +12,7 @@ pub(super) struct HostTally {
     announced: AtomicU64,
     settled: AtomicU64,
     crossed: AtomicU64,
+    passed: AtomicU64,
     /// True once a file was met that is there already: then bytes say little.
     has_unsent: AtomicBool,
     runs: AtomicBool,
@@ -36,6 +37,7 @@ impl HostTally {
         self.announced.store(progress.announced, Ordering::Relaxed);
         self.settled.store(progress.settled, Ordering::Relaxed);
         self.crossed.store(progress.crossed, Ordering::Relaxed);
+        self.passed.store(progress.passed, Ordering::Relaxed);
     }
 
     /// Notes a file that was not sent.
@@ -51,6 +53,7 @@ impl HostTally {
                 announced: self.announced.load(Ordering::Relaxed),
                 settled: self.settled.load(Ordering::Relaxed),
                 crossed: self.crossed.load(Ordering::Relaxed),
+                passed: self.passed.load(Ordering::Relaxed),
             },
             has_unsent: self.has_unsent.load(Ordering::Relaxed),
             runs: self.runs.load(Ordering::Relaxed),
@@ -71,10 +74,10 @@ pub(super) struct Look {
 impl Look {
     /// Returns how much is done, in percent, as far as is known: of the bytes, or of the files if some need not be sent.
     pub(super) fn percent(&self) -> Option<u64> {
-        let Progress { entries, announced, settled, crossed } = self.progress;
+        let Progress { entries, announced, settled, passed, .. } = self.progress;
         let (done, all) = match self.has_unsent || announced == 0 {
             true => (settled, entries),
-            false => (crossed, announced),
+            false => (passed, announced),
         };
         // Not all is done before the end was agreed on.
         let percent = (u128::from(done) * 100).checked_div(u128::from(all))?;
@@ -83,7 +86,7 @@ impl Look {
 
     /// Returns how long the rest takes at this rate, in bytes a second; none if that is not known.
     pub(super) fn left(&self, rate: u64) -> Option<Duration> {
-        let rest = self.progress.announced.checked_sub(self.progress.crossed)?;
+        let rest = self.progress.announced.checked_sub(self.progress.passed)?;
         let known = !self.has_unsent && rest > 0;
         known.then(|| rest.checked_div(rate)).flatten().map(Duration::from_secs)
     }
@@ -94,8 +97,9 @@ mod tests {
     use super::*;
 
     fn look(progress: [u64; 4], has_unsent: bool) -> Look {
-        let [entries, announced, settled, crossed] = progress;
-        let progress = Progress { entries, announced, settled, crossed };
+        let [entries, announced, settled, passed] = progress;
+        // Holes, and what was there, need not cross.
+        let progress = Progress { entries, announced, settled, crossed: passed / 2, passed };
         Look { progress, has_unsent, ..Look::default() }
     }
 

@@ -3,7 +3,7 @@
 use std::io;
 
 use rcmd_client::{ErrorKind, Outcome, Report, WireError};
-use rcmd_transfer::{Failure, FailureKind, Summary, TransferError};
+use rcmd_transfer::{Failure, FailureKind, Summary, TransferError, Withheld};
 
 use crate::session::not_started;
 use crate::status;
@@ -25,9 +25,18 @@ pub(super) struct HostEnd {
     pub(super) summary: Option<Summary>,
     /// Why it did not come that far, or what else went wrong.
     pub(super) failure: Option<WireError>,
+    /// It failed on this machine.
+    pub(super) is_here: bool,
     /// The exit status.
     pub(super) status: u8,
 }
+
+/// What to type where the source has no file.
+pub(super) const MAY_BE_EMPTY: &str =
+    "Is its disk mounted? If all of it is to go, --max-delete N permits N entries.";
+
+/// What to do after an end that is not known: a transfer does nothing that may not be done again.
+const AGAIN: &str = "Run it again: it goes on where it stopped.";
 
 /// The exit status if a file failed.
 pub(super) const FAILED: u8 = 1;
@@ -39,6 +48,7 @@ impl HostEnd {
         Self {
             report: not_started(host, failure.clone()),
             summary: None,
+            is_here: false,
             status: not_started_status(&failure),
             failure: Some(failure),
         }
@@ -50,6 +60,14 @@ impl HostEnd {
             Some(EngineEnd { transfer, output }) => (Some(transfer), output),
             None => (None, None),
         };
+        let mut report = report;
+        if report.outcome == Outcome::Unknown
+            && let Some(error) = &mut report.error
+        {
+            // That of a command sends people to look for what it did.
+            error.hint = Some(AGAIN.to_owned());
+        }
+        let is_here = matches!(&transfer, Some(Err(TransferError::Local(_))));
         let (status, summary, failure) = judge(&report, transfer, said);
         let (status, failure) = match output {
             Some(error) if error.kind() == io::ErrorKind::BrokenPipe => {
@@ -58,7 +76,16 @@ impl HostEnd {
             Some(error) => (status::LOCAL_IO, Some(unwritten(&error))),
             None => (status, failure),
         };
-        Self { report, summary, failure, status }
+        Self { report, summary, failure, is_here, status }
+    }
+
+    /// Says that the user ended it, whatever both ends made of that.
+    pub(super) fn interrupt(&mut self) {
+        if self.status != 0 && self.summary.is_none() {
+            let message = "the transfer was interrupted; what is complete stays";
+            let failure = WireError::new(ErrorKind::Lost, message);
+            self.failure = Some(failure.hint("Run it again to go on."));
+        }
     }
 }
 
@@ -88,8 +115,8 @@ fn judge(
             (status::TIMED_OUT, transfer.and_then(Result::ok), Some(failure))
         }
         (Outcome::Exited, Some(Ok(summary))) if matches!(report.code, Some(0 | 1)) => {
-            let status = if summary.is_complete() { 0 } else { FAILED };
-            (status, Some(summary), None)
+            let (status, failure) = of_summary(&summary);
+            (status, Some(summary), failure)
         }
         (Outcome::Exited, Some(Err(TransferError::Peer(failure)))) => {
             (unmade_status(&failure), None, Some(explained(wire(&failure), said)))
@@ -116,10 +143,26 @@ fn judge(
                     None => "the end of the transfer is not known".to_owned(),
                 };
                 WireError::new(ErrorKind::Lost, message)
-                    .hint("Run it again: it goes on where it stopped.")
             });
+            let failure = failure.hint(AGAIN);
             (status::UNKNOWN, transfer.and_then(Result::ok), Some(explained(failure, said)))
         }
+    }
+}
+
+/// Returns how a transfer ended of which both ends gave the same account.
+fn of_summary(summary: &Summary) -> (u8, Option<WireError>) {
+    let counts = &summary.counts;
+    let did_nothing = counts.sent == 0 && counts.made == 0 && counts.adjusted == 0;
+    match summary.withheld {
+        // Another failure than this one would have withheld it before.
+        Some(Withheld::EmptySource) if did_nothing => {
+            let message = "the source has no file, so that nothing was deleted";
+            let failure = WireError::new(ErrorKind::Usage, message);
+            (status::NOT_STARTED, Some(failure.hint(MAY_BE_EMPTY)))
+        }
+        _ if summary.is_complete() => (0, None),
+        _ => (FAILED, None),
     }
 }
 
@@ -171,7 +214,7 @@ fn broken(error: &TransferError) -> WireError {
         TransferError::Differs(_) => ErrorKind::Corrupt,
         _ => ErrorKind::Protocol,
     };
-    WireError::new(kind, error.to_string()).hint("Run it again: it goes on where it stopped.")
+    WireError::new(kind, error.to_string()).hint(AGAIN)
 }
 
 /// Adds what the host's program has said.
@@ -181,7 +224,10 @@ pub(super) fn explained(failure: WireError, said: &str) -> WireError {
         return failure;
     }
     let lines = said.lines().map(|line| line.strip_prefix("rcmd: ").unwrap_or(line));
-    let lines = lines.collect::<Vec<_>>().join("; ");
+    let lines = lines.filter(|line| !failure.message.contains(line)).collect::<Vec<_>>().join("; ");
+    if lines.is_empty() {
+        return failure;
+    }
     WireError {
         message: WireError::new(failure.kind, format!("{}: {lines}", failure.message)).message,
         ..failure
@@ -254,11 +300,30 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_known_is_run_again_and_not_looked_for() {
+        let lost_report = || {
+            let mut report = report(Outcome::Unknown, None, Some(ErrorKind::Lost));
+            report.error = report.error.map(|error| error.hint("Look on the host."));
+            report
+        };
+        let end = EngineEnd { transfer: Err(lost()), output: None };
+        let mut end = HostEnd::of(lost_report(), Some(end), "");
+        assert_eq!(end.failure.as_ref().unwrap().hint.as_deref(), Some(AGAIN));
+        assert_eq!(end.report.error.as_ref().unwrap().hint.as_deref(), Some(AGAIN));
+        end.interrupt();
+        assert!(end.failure.unwrap().message.contains("was interrupted"));
+    }
+
+    #[test]
     fn what_the_host_said_is_told_with_it() {
         let end = EngineEnd { transfer: Err(lost()), output: None };
         let end =
             HostEnd::of(report(Outcome::Exited, Some(2), None), Some(end), "no room\nat all\n");
         assert!(end.failure.unwrap().message.ends_with(": no room; at all"));
+        let end = EngineEnd { transfer: Err(lost()), output: None };
+        let twice = lost().to_string();
+        let end = HostEnd::of(report(Outcome::Exited, Some(2), None), Some(end), &twice);
+        assert_eq!(end.failure.unwrap().message, twice, "nothing is said twice");
     }
 
     #[test]

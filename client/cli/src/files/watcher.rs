@@ -15,6 +15,8 @@ pub(super) struct Watcher {
     pub(super) feed: mpsc::Sender<Shown>,
     pub(super) tally: Arc<HostTally>,
     pub(super) asked: Asked,
+    /// What the path of something that was deleted there begins with, in the paths of the source.
+    pub(super) prefix: Option<Vec<u8>>,
     /// True if each file is shown, and not only what people must know.
     pub(super) shows_all: bool,
 }
@@ -22,14 +24,18 @@ pub(super) struct Watcher {
 impl Observer for Watcher {
     fn file(&mut self, event: &FileEvent<'_>) {
         let is_sent = matches!(event.action, FileAction::Created | FileAction::Replaced);
-        if !is_sent && event.action != FileAction::Deleted {
+        let is_deleted = event.action == FileAction::Deleted;
+        if !is_sent && !is_deleted {
             self.tally.note_unsent();
         }
         let is_odd = event.failure.is_some() && event.action != FileAction::Vanished
             || event.notes.contains(FileNotes::GREW)
             || event.notes.contains(FileNotes::SET_ID_DROPPED);
         if self.shows_all || is_odd {
-            let file = Box::new(ShownFile::of(event));
+            let mut file = Box::new(ShownFile::of(event));
+            if let Some(prefix) = self.prefix.as_ref().filter(|_| is_deleted) {
+                file.path = [prefix, &b"/"[..], &file.path].concat();
+            }
             // Where nobody shows anything any more, the end of it is known elsewhere.
             let _ = self.feed.blocking_send(Shown::File { host: Some(self.host), file });
         }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use rcmd_transfer::{FileAction, FileKind, FileNotes, Summary, Withheld};
 
+use super::verdict;
 use crate::text::escaped;
 
 /// The units of sizes, each 1,024 times the one before.
@@ -90,25 +91,31 @@ pub(super) fn withheld_name(withheld: Withheld) -> &'static str {
     }
 }
 
-/// Returns why nothing was deleted, for people.
-pub(super) fn withheld(withheld: Withheld) -> &'static str {
-    match withheld {
-        Withheld::Incomplete => "nothing was deleted, since not everything arrived",
+/// Returns why nothing was deleted, for people, and what to type. `said` is what the destination's end says of it.
+pub(super) fn withheld(withheld: Withheld, said: Option<String>) -> (String, Option<&'static str>) {
+    let (message, hint) = match withheld {
+        Withheld::Incomplete => ("nothing was deleted, since not everything arrived", None),
         Withheld::EmptySource => {
-            "nothing was deleted, since the source has no file; --max-delete N deletes up to N entries"
+            ("nothing was deleted, since the source has no file", Some(verdict::MAY_BE_EMPTY))
         }
-        Withheld::TooMany => {
-            "nothing was deleted, since more than 1,000 entries or half of them would be, or more than \
-             --max-delete says; --dry-run lists them"
-        }
-        _ => "nothing was deleted",
-    }
+        Withheld::TooMany => (
+            "nothing was deleted, since there is more to delete than may be",
+            Some("--dry-run lists what there is to delete; --max-delete N permits N entries."),
+        ),
+        _ => ("nothing was deleted", None),
+    };
+    (said.unwrap_or_else(|| message.to_owned()), hint)
 }
 
 /// Returns the line with all totals, such as `12 files sent (3.4 MiB), 1 failed; 2.3 s, 1.4 MiB/s`.
-pub(super) fn totals(summary: &Summary, took: Duration, is_dry: bool) -> String {
+pub(super) fn totals(summary: &Summary, took: Duration, is_dry: bool, is_push: bool) -> String {
     let counts = &summary.counts;
-    let sent = if is_dry { "would be sent" } else { "sent" };
+    let sent = match (is_dry, is_push) {
+        (true, true) => "would be sent",
+        (true, false) => "would be fetched",
+        (false, true) => "sent",
+        (false, false) => "fetched",
+    };
     let noun = if counts.sent == 1 { "file" } else { "files" };
     let mut parts = vec![format!("{} {noun} {sent} ({})", number(counts.sent), size(counts.bytes))];
     for (count, what) in [
@@ -127,6 +134,9 @@ pub(super) fn totals(summary: &Summary, took: Duration, is_dry: bool) -> String 
     let mut text = parts.join(", ");
     if summary.stopped {
         text.push_str("; stopped at the first failure");
+    }
+    if is_dry {
+        return format!("dry run: {text}");
     }
     let tenths = took.as_millis() / 100;
     text.push_str(&format!("; {}.{} s", tenths / 10, tenths % 10));

@@ -9,6 +9,7 @@ use rcmd_protocol::frame::Stream;
 use serde::Serialize;
 
 use crate::output::piece::{Piece, Render};
+use crate::output::safe_json;
 use crate::output::stamp::rfc3339;
 
 /// The events of one command.
@@ -102,7 +103,7 @@ impl Json {
     fn event(&self, event: &str, body: Body<'_>, out: &mut Vec<u8>) {
         let (host, index, job) = (self.host.as_deref(), self.index, self.job.as_deref());
         // Writing to memory with text as keys does not fail.
-        if serde_json::to_writer(&mut *out, &Event { event, host, index, job, body }).is_ok() {
+        if safe_json::append(out, &Event { event, host, index, job, body }).is_ok() {
             out.push(b'\n');
         }
     }

@@ -5,6 +5,7 @@ use std::io;
 use rcmd_client::{ErrorKind, Outcome, Report, Signal, WireError};
 
 use crate::output::sink::Place;
+use crate::settings::Statuses;
 use crate::status;
 
 /// The end of a run.
@@ -33,13 +34,15 @@ impl Ended {
         Self { report, cause: Cause::Report }
     }
 
-    /// Returns the exit status.
-    pub(super) fn status(&self) -> u8 {
-        match self.cause {
-            Cause::Report => self.report.exit_status(),
-            Cause::ReaderGone => status::READER_GONE,
-            Cause::LocalIo => status::LOCAL_IO,
-            Cause::GivenUp(signal) => signal.exit_status(),
+    /// Returns the exit status that the caller expects.
+    pub(super) fn status(&self, statuses: Statuses) -> u8 {
+        match (self.cause, statuses) {
+            (Cause::ReaderGone, _) => status::READER_GONE,
+            (Cause::Report, Statuses::Own) => self.report.exit_status(),
+            (Cause::LocalIo, Statuses::Own) => status::LOCAL_IO,
+            (Cause::GivenUp(signal), Statuses::Own) => signal.exit_status(),
+            (Cause::Report, _) => as_ssh(&self.report, statuses),
+            (Cause::LocalIo | Cause::GivenUp(_), _) => status::SSH_FAILED,
         }
     }
 
@@ -81,6 +84,22 @@ pub(super) struct LocalFailure {
     pub(super) loss: &'static str,
     /// The remedy, as a clause.
     pub(super) remedy: &'static str,
+}
+
+/// Returns the exit status for a caller of ssh. A signal that ended the command gives 128 + N, as from a shell there,
+/// and not 255, as from OpenSSH: callers take that for a lost connection, and run the command again.
+fn as_ssh(report: &Report, statuses: Statuses) -> u8 {
+    match (report.outcome, &report.error) {
+        (Outcome::Exited, _) | (Outcome::Signaled, None) => report.exit_status(),
+        (Outcome::NotStarted, Some(error)) if statuses == Statuses::Ssh => {
+            match error.kind.not_started_status() {
+                // What the shell of the host would say.
+                missing @ (126 | 127) => missing,
+                _ => status::SSH_FAILED,
+            }
+        }
+        _ => status::SSH_FAILED,
+    }
 }
 
 /// Returns how a command ended, as the beginning of a sentence.
@@ -133,6 +152,34 @@ mod tests {
             let hint = spoiled.report.error.unwrap().hint.unwrap();
             assert!(hint.starts_with(expected), "{hint}");
         }
+    }
+
+    #[test]
+    fn callers_of_ssh_get_255_for_all_that_is_not_of_the_command() {
+        let of = |ended: &Ended| ended.status(Statuses::Ssh);
+        let failed = |outcome, kind| {
+            Ended::by_report(Report::without_job("web1", outcome, WireError::new(kind, "")))
+        };
+        assert_eq!(of(&ended(Outcome::Exited, Some(3), None)), 3);
+        assert_eq!(of(&ended(Outcome::Exited, Some(255), None)), 255);
+        assert_eq!(of(&ended(Outcome::Signaled, None, Some(Signal::KILL))), 137);
+        assert_eq!(of(&ended(Outcome::TimedOut, None, None)), 255);
+        for kind in [ErrorKind::Unreachable, ErrorKind::Denied, ErrorKind::Busy, ErrorKind::Usage] {
+            assert_eq!(of(&failed(Outcome::NotStarted, kind)), 255, "{kind:?}");
+        }
+        assert_eq!(of(&failed(Outcome::NotStarted, ErrorKind::NotFound)), 127);
+        assert_eq!(of(&failed(Outcome::NotStarted, ErrorKind::NotExecutable)), 126);
+        assert_eq!(of(&failed(Outcome::Unknown, ErrorKind::NotFound)), 255);
+        let stopped = Report {
+            signal: Some(Signal::TERM),
+            ..failed(Outcome::Signaled, ErrorKind::ServerStopped).report
+        };
+        assert_eq!(of(&Ended::by_report(stopped)), 255);
+        let subsystem = failed(Outcome::NotStarted, ErrorKind::NotFound);
+        assert_eq!(subsystem.status(Statuses::Subsystem), 255);
+        let given_up =
+            Ended { cause: Cause::GivenUp(Signal::INT), ..ended(Outcome::Unknown, None, None) };
+        assert_eq!((of(&given_up), given_up.status(Statuses::Own)), (255, 130));
     }
 
     #[test]

@@ -1,14 +1,15 @@
 //! The settings of `cp`.
 
 use std::ffi::{OsStr, OsString};
+use std::path::Path;
 use std::time::Duration;
 
 use rcmd_certs::Layout;
-use rcmd_certs::files::{self, shown};
+use rcmd_certs::files::shown;
 use rcmd_client::Target;
 use rcmd_protocol::limits;
 use rcmd_protocol::outcome::{ErrorKind, WireError};
-use rcmd_transfer::{FileRules, Landing, MetadataOptions, TransferOptions};
+use rcmd_transfer::{FileRules, Landing, MetadataOptions, TransferLimits, TransferOptions};
 
 use super::file::File;
 use super::{Reached, Verbosity, host_of, sets};
@@ -38,6 +39,8 @@ pub(crate) struct CopyRun {
     pub(crate) is_set: bool,
     pub(crate) work: CopyWork,
     pub(crate) options: TransferOptions,
+    /// What a host may make this machine write.
+    pub(crate) limits: TransferLimits,
     /// The time after which the host ends the transfer.
     pub(crate) timeout: Option<Duration>,
     /// The lock that the transfer needs, and the time to wait for it.
@@ -83,6 +86,13 @@ impl CopyRun {
     pub(crate) fn resolve(typed: CopyArguments) -> Result<Self, WireError> {
         refuse_nothing(&typed)?;
         let sides = Sides::read(&typed.paths).map_err(|failure| or_a_file_here(failure, &typed))?;
+        let reads_patterns =
+            typed.exclude_from.iter().filter(|path| *path == Path::new("-")).count();
+        let reads_source = matches!(&sides, Sides::Push { sources: LocalSources::Standard, .. });
+        if reads_patterns + usize::from(reads_source) > 1 {
+            return Err(usage("standard input is read for two things")
+                .hint("Write a file in place of one of the `-`."));
+        }
         let rules = rules(&typed.patterns)?;
         let verbosity = super::verbosity(&typed.common);
         let (place, work) = work(sides, &typed)?;
@@ -119,6 +129,9 @@ impl CopyRun {
             return Err(usage("`-` cannot be combined with a set of hosts")
                 .hint("Name one host, or a file or folder in place of `-`."));
         }
+        if let CopyWork::Fetch { to: LocalTarget::Standard, .. } = &work {
+            refuse_lines(&typed)?;
+        }
         let layout = super::layout(typed.common.dir.as_deref())?;
         let file = File::read(&layout.client_toml())?;
         let hosts = hosts(&place, is_set, &typed, &layout, verbosity)?;
@@ -127,7 +140,9 @@ impl CopyRun {
             crate::text::say(&crate::text::line(crate::text::Tone::Notice, notice));
         }
         let lock_wait = typed.lock_wait.unwrap_or_default();
+        let entries = if has_stream(&work) { 1 } else { u64::MAX };
         Ok(Self {
+            limits: TransferLimits { entries, ..TransferLimits::default() },
             connect_timeout: super::connect_timeout(&typed.common, &file),
             compress: file.compress.unwrap_or(false),
             layout,
@@ -162,6 +177,20 @@ fn has_stream(work: &CopyWork) -> bool {
     )
 }
 
+/// Refuses to print lines where the content goes.
+fn refuse_lines(typed: &CopyArguments) -> Result<(), WireError> {
+    let printed = [("--json", typed.common.json), ("--itemize", typed.itemize)];
+    match printed.into_iter().find(|(_, is_typed)| *is_typed) {
+        None => Ok(()),
+        Some((option, _)) => {
+            let message = format!("{option} cannot be combined with `-` as the destination");
+            Err(usage(&message).hint(
+                "Standard output gets the content and nothing else: name a file in place of `-`.",
+            ))
+        }
+    }
+}
+
 /// Refuses empty values that are never intended, as of a shell variable that is not set.
 fn refuse_nothing(typed: &CopyArguments) -> Result<(), WireError> {
     let all = [
@@ -185,8 +214,7 @@ fn or_a_file_here(failure: WireError, typed: &CopyArguments) -> WireError {
         return failure;
     };
     let here = shell_word(&[&b"./"[..], path.as_encoded_bytes()].concat());
-    let hint = failure.hint.clone().unwrap_or_default();
-    failure.hint(format!("The file of that name here is written {here}. {hint}").trim().to_owned())
+    failure.hint(format!("The file of that name here is written {here}."))
 }
 
 /// Returns the rules that the patterns make.
@@ -197,9 +225,8 @@ fn rules(patterns: &[Pattern]) -> Result<FileRules, WireError> {
             Pattern::Exclude(pattern) => lines.push(FileRules::exclude(pattern)),
             Pattern::Include(pattern) => lines.push(FileRules::include(pattern)),
             Pattern::ExcludeFrom(path) => {
-                let bytes = files::read_shown(path, PATTERNS).map_err(|error| {
-                    usage(&error.to_string())
-                        .hint("--exclude-from takes a file with a pattern on each line.")
+                let bytes = guard::patterns(path, PATTERNS).map_err(|error| {
+                    usage(&error).hint("--exclude-from takes a file with a pattern on each line.")
                 })?;
                 let text = String::from_utf8(bytes).map_err(|_| {
                     usage(&format!("{} is not UTF-8", shown(path)))
@@ -303,8 +330,10 @@ fn landing(
         ))
         .hint("Leave the slash out for the folder itself, or copy the contents by themselves."));
     }
-    if contents.is_some() && !typed.recursive {
-        return Err(usage("the source is a folder").hint("Copy folders with -r."));
+    if let Some(path) = contents.filter(|_| !typed.recursive) {
+        let shown = String::from_utf8_lossy(path);
+        return Err(usage(&format!("`{shown}` means a folder"))
+            .hint("Copy folders with -r; a file is written without a slash at its end."));
     }
     if typed.no_target_folder && several {
         return Err(

@@ -1,11 +1,12 @@
 //! The settings of `ls` and `edit`.
 
 use std::ffi::{OsStr, OsString};
+use std::path::Path;
 use std::time::Duration;
 
 use rcmd_certs::Layout;
 use rcmd_protocol::outcome::{ErrorKind, WireError};
-use rcmd_transfer::{Landing, TransferOptions};
+use rcmd_transfer::{Landing, TransferLimits, TransferOptions, is_pattern};
 
 use super::copy::{CopyHost, CopyRun, CopyShow, CopyWork};
 use super::file::File;
@@ -15,6 +16,9 @@ use crate::arguments::listing::{EditArguments, ListArguments};
 use crate::arguments::places::{
     LocalSources, LocalTarget, Place, RemotePlace, is_set, last_name, shell_word,
 };
+
+/// The size of a file that is edited at most, in bytes.
+const EDITED: u64 = 1 << 30;
 
 /// A listing of a path of a host.
 #[derive(Debug)]
@@ -45,6 +49,8 @@ pub(crate) struct Edit {
     pub(crate) name: Vec<u8>,
     /// The place as it can be typed.
     pub(crate) written: String,
+    /// How a command line of `cp` begins that reaches it in the same way.
+    pub(crate) copy: String,
 }
 
 impl Reach {
@@ -99,8 +105,34 @@ impl Edit {
                 .hint("Name a file, as in `rcmd-client edit web1:/etc/hosts`."));
         };
         let written = shell_word(typed.place.as_encoded_bytes());
+        let mut copy = "rcmd-client cp".to_owned();
+        let dir = typed.common.dir.as_ref().map(|dir| dir.as_os_str());
+        for (option, value) in [("--dir", dir), ("-l", typed.user.as_deref())] {
+            if let Some(value) = value {
+                copy.push_str(&format!(" {option} {}", shell_word(value.as_encoded_bytes())));
+            }
+        }
         let reach = Reach::of(&typed.common, typed.user, &place)?;
-        Ok(Self { reach, path: place.path, name, written })
+        Ok(Self { reach, path: place.path, name, written, copy })
+    }
+
+    /// Returns whether the path has what would be a pattern in `cp`.
+    pub(crate) fn has_pattern(&self) -> bool {
+        is_pattern(&self.path)
+    }
+
+    /// Returns a path of this machine as a word of a command line of `cp`.
+    pub(crate) fn word(&self, path: &Path) -> String {
+        shell_word(path.as_os_str().as_encoded_bytes())
+    }
+
+    /// Returns the transfer that asks whether the file can be written there, with any file here.
+    pub(crate) fn probe(&self, from: Vec<u8>) -> CopyRun {
+        let mut run = self.send(from);
+        run.options.dry_run = true;
+        // The failure alone is of interest.
+        run.show.verbosity = Verbosity::Quiet;
+        run
     }
 
     /// Returns the transfer that fetches the file to a path here.
@@ -128,6 +160,7 @@ impl Edit {
             work,
             // The content decides: it may be changed within the time that a file's time tells apart.
             options: TransferOptions { checksum: true, ..TransferOptions::default() },
+            limits: TransferLimits { file_bytes: EDITED, bytes: EDITED, entries: 1 },
             timeout: None,
             lock: None,
             fanout: 1,

@@ -1,16 +1,17 @@
 """Commands on other machines, from asyncio.
 
-`run` and `run_many` are those of `rcmd`, as coroutines. A task that is cancelled has its commands killed on their
-hosts, which takes 2 s at most.
+`run`, `run_many`, `put` and `get` are those of `rcmd`, as coroutines. A task that is cancelled has its commands killed
+on their hosts, which takes 2 s at most, and its copies ended in order, which takes 6 s at most.
 """
 
 from __future__ import annotations
 
 import asyncio
 import inspect
-from typing import Any, Awaitable, Callable, Coroutine, Dict, List, Mapping, Optional, Sequence, Union
+from typing import Any, Awaitable, Callable, Dict, List, Mapping, Optional, Sequence, Union
 
 from . import call as _call
+from ._files.copying import get, put
 from ._host.target import Target
 from ._host.tls import Credentials
 from ._link.channel import Channel
@@ -19,7 +20,7 @@ from ._protocol.request import Text
 from .call import MAX_OUTPUT, Argv, Call, Dir
 from .result import Output, Result, moment
 
-__all__ = ["run", "run_many"]
+__all__ = ["get", "put", "run", "run_many"]
 
 OnOutput = Callable[[Output], Union[None, Awaitable[None]]]
 
@@ -131,7 +132,7 @@ async def run_many(
             results[target.name] = _call.with_check(call, result)
 
     at_once = min(_call.bearable(fanout), len(targets))
-    await _all([work() for _ in range(at_once)])
+    await _call.all_of([work() for _ in range(at_once)])
     return [results[name] for name in names]
 
 
@@ -196,18 +197,6 @@ async def streamed(
             ended = True
             arrived.set()
 
-    result, _ = await _all([perform(), hand_on()])
+    result, _ = await _call.all_of([perform(), hand_on()])
     assert isinstance(result, Result)
     return result
-
-
-async def _all(coroutines: List[Coroutine[Any, Any, Any]]) -> List[Any]:
-    """Runs all to their ends; when one fails, or the caller is cancelled, all are cancelled and waited for."""
-    tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
-    try:
-        return await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)

@@ -6,7 +6,7 @@ import asyncio
 import os
 import resource
 from dataclasses import replace
-from typing import Any, Callable, Mapping, Optional, Sequence, Tuple, Type, Union
+from typing import Any, Callable, Coroutine, List, Mapping, Optional, Sequence, Tuple, Type, Union
 
 from ._host import inventory
 from ._host.files import FileFault
@@ -37,6 +37,19 @@ def usage(message: str, hint: str = "") -> NotStarted:
     return NotStarted(message, kind="usage", hint=hint)
 
 
+def check_timeout(timeout: Optional[float], name: str = "timeout") -> None:
+    """Checks a number of seconds.
+
+    Raises:
+        TypeError: It is no number.
+        NotStarted: It is less than 0, or no number at all; kind `usage`.
+    """
+    if timeout is not None and not isinstance(timeout, (int, float)):
+        raise TypeError(f"{name} is a number of seconds")
+    if timeout is not None and not timeout >= 0:
+        raise usage(f"{timeout} is no time", f"{name} is a number of seconds, 0 or more.")
+
+
 class Call:
     """Holds what is to be run, on whichever hosts, and with which certificate."""
 
@@ -63,10 +76,7 @@ class Call:
         """
         if input is not None and not isinstance(input, (bytes, bytearray, memoryview)):
             raise TypeError(f"input is bytes, not {type(input).__name__}; encode it first")
-        if timeout is not None and not isinstance(timeout, (int, float)):
-            raise TypeError("timeout is a number of seconds")
-        if timeout is not None and not timeout >= 0:
-            raise usage(f"{timeout} is no time", "timeout is a number of seconds, 0 or more.")
+        check_timeout(timeout)
         if isinstance(argv, (list, tuple)) or shell or isinstance(argv, (str, bytes, os.PathLike)):
             self._argv: Any = argv
         else:
@@ -263,6 +273,18 @@ def with_check(call: Call, result: Result) -> Result:
 def monotonic_deadline(call: Call) -> Optional[float]:
     """Returns the time of the running loop at which the call is over."""
     return None if call.timeout is None else asyncio.get_running_loop().time() + call.timeout
+
+
+async def all_of(coroutines: List[Coroutine[Any, Any, Any]]) -> List[Any]:
+    """Runs all to their ends; when one fails, or the caller is cancelled, all are cancelled and waited for."""
+    tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
 
 
 def bearable(fanout: int) -> int:

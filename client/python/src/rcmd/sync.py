@@ -19,11 +19,12 @@ from .result import Output, Result
 __all__ = ["run", "run_many"]
 
 T = TypeVar("T")
+Item = TypeVar("Item")
 OnOutput = Callable[[Output], None]
 Bridge = Callable[[Output], Awaitable[None]]
 
-# Seconds for commands to be killed on their hosts when the caller is interrupted.
-_STOP = 6.0
+# Seconds for commands to be killed on their hosts when the caller is interrupted, and for copies to be ended.
+_STOP = 7.0
 
 
 def run(
@@ -152,14 +153,14 @@ def run_many(
 class _Thread(threading.Thread):
     """Runs a coroutine in a loop of its own, and says in `events` what comes of it."""
 
-    def __init__(self, make: Callable[[Bridge], Coroutine[Any, Any, Any]]) -> None:
+    def __init__(self, make: Callable[[Callable[[Any], Awaitable[None]]], Coroutine[Any, Any, Any]]) -> None:
         # An end of the program waits for no host.
         super().__init__(name="rcmd", daemon=True)
         self._make = make
         self._loop = asyncio.new_event_loop()
         self._task: Optional[asyncio.Task[Any]] = None
         self._cancelled = False
-        self.events: queue.SimpleQueue[Tuple[Optional[Output], Any]] = queue.SimpleQueue()
+        self.events: queue.SimpleQueue[Tuple[Any, Any]] = queue.SimpleQueue()
         self.error: Optional[BaseException] = None
         self.result: Any = None
 
@@ -184,8 +185,8 @@ class _Thread(threading.Thread):
         if left:
             self._loop.run_until_complete(asyncio.wait(left))
 
-    async def _bridge(self, output: Output) -> None:
-        """Hands output to the thread that waits, and comes back when it was taken."""
+    async def _bridge(self, output: Any) -> None:
+        """Hands output, or what else is told of, to the thread that waits, and comes back when it was taken."""
         taken = self._loop.create_future()
         self.events.put((output, taken))
         await taken
@@ -206,9 +207,12 @@ class _Thread(threading.Thread):
             pass  # the loop has ended
 
 
-def drive(make: Callable[[Bridge], Coroutine[Any, Any, T]], on_output: Optional[OnOutput]) -> T:
+def drive(
+    make: Callable[[Callable[[Item], Awaitable[None]]], Coroutine[Any, Any, T]],
+    on_output: Optional[Callable[[Item], None]],
+) -> T:
     """Runs a coroutine to its end while this thread waits, and calls `on_output` here. `make` gets what hands output
-    over.
+    over, or what else is told of.
 
     Raises:
         What the coroutine or `on_output` raises. Whatever is raised in this thread cancels the coroutine first.

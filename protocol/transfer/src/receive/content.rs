@@ -3,10 +3,11 @@
 use std::{io::Write, os::fd::OwnedFd, rc::Rc};
 
 use super::{
-    Outcome, Pending, Receiver,
+    Receiver,
     links::{Linked, Named},
-    metadata::{self, sets_modes},
-    mode_of_file, partial,
+    metadata::sets_modes,
+    mode_of_file, owner, partial,
+    pending::{Offer, OfferedPart, Outcome, Pending},
     place::State,
     target::{self, Target},
 };
@@ -61,6 +62,7 @@ impl<W: Write> Receiver<'_, W> {
         if opening.offset > opening.size {
             return Err(TransferError::Protocol("a content begins behind its end"));
         }
+        self.tally.passed(opening.offset);
         let mut current = Current { index, opening: *opening, at: opening.offset, writing: None };
         // A file that has failed meanwhile may still begin once more.
         if let Some(mut pending) = self.pending.remove(&index) {
@@ -107,10 +109,19 @@ impl<W: Write> Receiver<'_, W> {
         check_room(&open, opening)?;
         let is_in_place = self.options.in_place && pending.found.is_some();
         let target = match offer {
-            Some(offer) => match offer.name {
-                Some(name) => Target::Partial { file: offer.file, name },
-                None => Target::InPlace(offer.file),
-            },
+            Some(Offer { file, part: OfferedPart::Own(name), .. }) => {
+                Target::Partial { file, name }
+            }
+            Some(Offer { file, part: OfferedPart::InPlace, .. }) => Target::InPlace(file),
+            Some(Offer { file, part: OfferedPart::Copied, .. }) => {
+                let target = self.maker.make(&open, &pending.name, true)?;
+                if let Err(failure) = partial::copy_beginning(&file, target.file(), opening.offset)
+                {
+                    target.remove(&open);
+                    return Err(failure);
+                }
+                target
+            }
             None if is_in_place => {
                 let file = target::open_for_writing(&open, &pending.name, pending.found.as_ref())?;
                 Target::InPlace(file)
@@ -132,10 +143,8 @@ impl<W: Write> Receiver<'_, W> {
         target: &Target,
     ) -> Result<blake3::Hasher, Failure> {
         let mut digest = blake3::Hasher::new();
-        if let Some(found) = &pending.found
-            && !matches!(target, Target::InPlace(_))
-        {
-            target::keep_owner(target.file(), found, pending.wanted.owner)?;
+        if !matches!(target, Target::InPlace(_)) {
+            owner::try_owner(target.file(), pending.wanted.owner, pending.found.as_ref())?;
         }
         match target {
             Target::Unnamed(_) => return Ok(digest),
@@ -170,6 +179,7 @@ impl<W: Write> Receiver<'_, W> {
             return Err(TransferError::Protocol("a hole is longer than one message may say"));
         }
         self.advance(length)?;
+        self.tally.passed(length);
         if let Some(writing) = self.current.as_mut().and_then(|current| current.writing.as_mut()) {
             add_zeros(&mut writing.digest, length);
             writing.ends_in_hole = true;
@@ -214,14 +224,16 @@ impl<W: Write> Receiver<'_, W> {
                     digest: Some(digest),
                     failure: None,
                 };
+                // The digest of all of it was the sender's.
+                let is_known = true;
                 if *has_more_names {
                     let (place, name) = (Rc::clone(place), name.clone());
-                    self.linked.insert(current.index, Linked::There { place, name, id });
+                    self.linked.insert(current.index, Linked::There { place, name, id, is_known });
                 }
                 let links = std::mem::take(&mut writing.pending.links);
                 let Pending { place, name, .. } = writing.pending;
                 self.settle(current.index, &place.path(&name), FileKind::File, outcome)?;
-                self.make_waiting(links, Ok(&Named { place: &place, name: &name, id }))?;
+                self.make_waiting(links, Ok(&Named { place: &place, name: &name, id, is_known }))?;
                 self.release(&place)
             }
             Err(failure) => {
@@ -231,8 +243,8 @@ impl<W: Write> Receiver<'_, W> {
         }
     }
 
-    /// Checks a content, and gives the file what it is to have: its size, mode and times, and last its name. Returns
-    /// which file it is, if it has further names.
+    /// Checks a content, and gives the file what it is to have: its size, a place on the disk, its owner, access list,
+    /// mode, attributes and times, and last its name. Returns which file it is, if it has further names.
     fn complete(
         &mut self,
         opening: &Opening,
@@ -251,11 +263,16 @@ impl<W: Write> Receiver<'_, W> {
         if writing.ends_in_hole {
             target::truncate(file, opening.size)?;
         }
+        let is_in_place = matches!(target, Target::InPlace(_));
+        if self.options.sync && !is_in_place {
+            // This takes long. A part that is left meanwhile is known by its owner and its mode.
+            target::sync(file)?;
+        }
         let open = self.folders.open(folder)?;
         if let Some(found) = &pending.found
-            && !matches!(target, Target::InPlace(_))
+            && !is_in_place
         {
-            metadata::set_owner(file, pending.wanted.owner)?;
+            owner::set_owner(file, owner::of_new(pending.wanted.owner, Some(found)))?;
             let replaced = pending.wanted.replaces();
             target::keep_attributes(file, &open, &pending.name, found, replaced)?;
         }
@@ -265,8 +282,8 @@ impl<W: Write> Receiver<'_, W> {
         if self.options.preserve {
             target::set_times(file, &opening.time.timestamps())?;
         }
-        if self.options.sync {
-            file.sync_all().map_err(|error| Failure::of_io(&error, "sync it"))?;
+        if self.options.sync && is_in_place {
+            target::sync(file)?;
         }
         self.maker.put(&open, target, &pending.name, pending.found.is_none())?;
         let is_linked = pending.has_more_names || !pending.links.is_empty();
@@ -363,10 +380,9 @@ fn check_room(folder: &OwnedFd, opening: &Opening) -> Result<(), Failure> {
         return Ok(());
     }
     // A system that does not say is asked by writing.
-    let Ok(system) = rustix::fs::fstatvfs(folder) else {
+    let Some(free) = target::free_space(folder) else {
         return Ok(());
     };
-    let free = system.f_bavail.saturating_mul(system.f_frsize);
     if free >= wanted {
         return Ok(());
     }

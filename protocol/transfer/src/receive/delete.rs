@@ -7,7 +7,7 @@ use rustix::{fs::AtFlags, io::Errno};
 use super::{
     Receiver,
     doomed::{Doomed, check_mount},
-    partial,
+    partial::{self, Opened},
     place::{NameSet, Place, State},
     target,
 };
@@ -25,7 +25,7 @@ pub(super) struct Deletions {
     list: Vec<Deletion>,
     /// How many entries that is, with all that is in the folders among them.
     count: u64,
-    /// How many entries there are in the folders that were compared.
+    /// How many entries there were in the folders that are compared, before anything came.
     there: u64,
     /// Not all of it is in the list.
     pub(super) is_partial: bool,
@@ -61,7 +61,7 @@ impl<W: Write> Receiver<'_, W> {
         };
         let mut from = Some(0);
         while let Some(at) = from {
-            let listed = self.listed(folder, at).and_then(|(open, found)| {
+            let listed = self.listed(folder, at, limits::LISTED).and_then(|(open, found)| {
                 let facts = FileFacts::of(&open);
                 Ok((facts.map_err(|error| Failure::of(error, "look at it"))?, open, found))
             });
@@ -77,12 +77,17 @@ impl<W: Write> Receiver<'_, W> {
                 if !names.contains(name) {
                     let within = Within { place, folder, open: &open, facts, names: &names };
                     self.consider(&within, name)?;
-                } else {
-                    self.deletions.there += 1;
                 }
             }
         }
         Ok(())
+    }
+
+    /// Counts an entry that comes, and that is there already.
+    pub(super) fn count_found(&mut self, place: &Place) {
+        if place.names.borrow().is_some() {
+            self.deletions.there = self.deletions.there.saturating_add(1);
+        }
     }
 
     /// Puts an entry into the list of what is to be deleted, unless it is spared.
@@ -136,8 +141,9 @@ impl<W: Write> Receiver<'_, W> {
         if self.options.dry_run {
             return;
         }
-        let opened = partial::open_partial(open, name, self.account);
-        if opened.is_some_and(|(_, facts)| partial::is_stale(&facts)) {
+        if let Opened::Free(_, facts) = partial::open_partial(open, name, self.account)
+            && partial::is_stale(&facts)
+        {
             // Whoever comes next tries again.
             let _ = rustix::fs::unlinkat(open, name, AtFlags::empty());
         }
@@ -157,15 +163,44 @@ impl<W: Write> Receiver<'_, W> {
         }
         let most = match self.options.max_delete {
             Some(most) => most,
-            None if self.files == 0 => return Ok(Some(Withheld::EmptySource)),
             None => limits::DELETED.min(deletions.there / 2),
         };
-        if deletions.count > most || deletions.is_partial {
-            return Ok(Some(Withheld::TooMany));
+        let withheld = if self.options.max_delete.is_none() && self.files == 0 {
+            Some(Withheld::EmptySource)
+        } else if deletions.count > most || deletions.is_partial {
+            Some(Withheld::TooMany)
+        } else {
+            None
+        };
+        let max_delete = self.options.max_delete;
+        let why = withheld.map(|withheld| {
+            (withheld, why_withheld(withheld, &deletions, most, max_delete.is_some()))
+        });
+        if why.is_some() && !self.options.dry_run {
+            return self.withhold(why);
         }
-        self.deletions.left = most;
+        // A dry run names also what would not go.
+        self.deletions.left = if why.is_some() { u64::MAX } else { most };
+        self.delete_listed(deletions.list)?;
+        self.withhold(why)
+    }
+
+    /// Tells why nothing is deleted: that is the failure of what was asked for, and so of the destination.
+    fn withhold(
+        &mut self,
+        why: Option<(Withheld, Failure)>,
+    ) -> Result<Option<Withheld>, TransferError> {
+        let Some((withheld, failure)) = why else {
+            return Ok(None);
+        };
+        self.tell(Vec::new(), FileKind::Folder, FileAction::Failed, Some(failure))?;
+        Ok(Some(withheld))
+    }
+
+    /// Deletes the entries of a list.
+    fn delete_listed(&mut self, list: Vec<Deletion>) -> Result<(), TransferError> {
         let mut changed: Option<Rc<Place>> = None;
-        for Deletion { place, name } in deletions.list {
+        for Deletion { place, name } in list {
             if let Some(before) = &changed
                 && !Rc::ptr_eq(before, &place)
             {
@@ -180,7 +215,7 @@ impl<W: Write> Receiver<'_, W> {
         if let Some(place) = changed {
             self.finish_again(&place)?;
         }
-        Ok(None)
+        Ok(())
     }
 
     /// Gives a folder its permission bits and times once more.
@@ -259,6 +294,12 @@ impl<W: Write> Receiver<'_, W> {
         }
         let is_folder = sort == Sort::Folder;
         let flags = if is_folder { AtFlags::REMOVEDIR } else { AtFlags::empty() };
+        if self.options.dry_run
+            && let Ok(facts) = FileFacts::at(folder, name)
+            && let Err(failure) = self.judge_removal(folder, &facts)
+        {
+            return self.tell(path, kind, FileAction::Failed, Some(failure));
+        }
         let done =
             if self.options.dry_run { Ok(()) } else { rustix::fs::unlinkat(folder, name, flags) };
         match done {
@@ -274,6 +315,23 @@ impl<W: Write> Receiver<'_, W> {
             }
         }
     }
+}
+
+/// Returns why nothing is deleted, with the numbers.
+fn why_withheld(withheld: Withheld, deletions: &Deletions, most: u64, is_said: bool) -> Failure {
+    let Deletions { count, there, is_partial, .. } = deletions;
+    let noun = if *count == 1 { "entry" } else { "entries" };
+    let than = if *is_partial { "more than " } else { "" };
+    let would = format!("nothing was deleted: {than}{count} {noun} would be");
+    let text = match withheld {
+        Withheld::EmptySource => format!("{would}, and the source has no file"),
+        _ if is_said => format!("{would}, and --max-delete permits {most}"),
+        _ if most < limits::DELETED => {
+            format!("{would}, which is more than half of the {there} that are there")
+        }
+        _ => format!("{would}, which is more than {most}"),
+    };
+    Failure::new(FailureKind::TooBig, text)
 }
 
 /// Returns whether a folder finds an entry by another name too that only differs in case, or by a point at its end, as

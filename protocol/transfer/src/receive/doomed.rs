@@ -57,11 +57,11 @@ impl<W: Write> Receiver<'_, W> {
     ) -> Result<Option<u64>, TransferError> {
         let mut levels = Vec::new();
         let mut count: u64 = 0;
-        if let Some(ended) = self.begin_doomed(doomed, removes, &mut levels)? {
-            return Ok(ended);
-        }
+        let mut held: usize = 0;
+        self.begin_doomed(doomed, removes, &mut levels)?;
         while let Some(level) = levels.last_mut() {
             if let Some(name) = level.names.pop() {
+                held = held.saturating_sub(1);
                 if let Some(below) = self.meet_doomed(level, &name, removes)? {
                     count = count.saturating_add(1);
                     if let Below::Folder(doomed) = below {
@@ -69,8 +69,12 @@ impl<W: Write> Receiver<'_, W> {
                     }
                 }
             } else if let Some(from) = level.next.take() {
-                match self.listed(&level.folder, from) {
-                    Ok((_, found)) => (level.names, level.next) = (found.names, found.next),
+                let room = limits::LISTED.saturating_sub(held).max(limits::LISTED_AT_LEAST);
+                match self.listed(&level.folder, from, room) {
+                    Ok((_, found)) => {
+                        held += found.names.len();
+                        (level.names, level.next) = (found.names, found.next);
+                    }
                     Err(failure) => {
                         level.stays = true;
                         let path = level.doomed.path.clone();
@@ -89,23 +93,23 @@ impl<W: Write> Receiver<'_, W> {
                 return Ok(None);
             }
         }
-        Ok(Some(count))
+        Ok(None)
     }
 
-    /// Begins with a folder. Returns how it ended, if it did at once.
+    /// Begins with a folder, if it may be gone through.
     fn begin_doomed(
         &mut self,
         doomed: Doomed,
         removes: bool,
         levels: &mut Vec<Level>,
-    ) -> Result<Option<Option<u64>>, TransferError> {
+    ) -> Result<(), TransferError> {
         match self.enter_doomed(&doomed, removes) {
             Ok(folder) => {
                 let (names, next, stays) = (Vec::new(), Some(0), false);
                 levels.push(Level { doomed, folder, names, next, stays });
-                Ok(None)
+                Ok(())
             }
-            Err(failure) => self.keep_doomed(doomed.path, FileKind::Folder, failure).map(Some),
+            Err(failure) => self.keep_doomed(doomed.path, FileKind::Folder, failure),
         }
     }
 
@@ -155,7 +159,7 @@ impl<W: Write> Receiver<'_, W> {
     ) -> Result<(), TransferError> {
         match self.folders.open(above) {
             Ok(open) => self.unlink(&open, name, sort, path),
-            Err(failure) => self.keep_doomed(path, FileKind::Other, failure).map(drop),
+            Err(failure) => self.keep_doomed(path, FileKind::Other, failure),
         }
     }
 
@@ -192,22 +196,22 @@ impl<W: Write> Receiver<'_, W> {
         path: Vec<u8>,
         kind: FileKind,
         failure: Failure,
-    ) -> Result<Option<u64>, TransferError> {
+    ) -> Result<(), TransferError> {
         if failure.kind == FailureKind::NoSuchFile {
-            return Ok(Some(0));
+            return Ok(());
         }
-        self.tell(path, kind, FileAction::Failed, Some(failure))?;
-        Ok(None)
+        self.tell(path, kind, FileAction::Failed, Some(failure))
     }
 
-    /// Reads names of a folder, and returns it with them.
+    /// Reads names of a folder, as many as there is room for, and returns it with them.
     pub(super) fn listed(
         &mut self,
         folder: &Rc<Folder>,
         from: u64,
+        room: usize,
     ) -> Result<(Arc<OwnedFd>, list::Names), Failure> {
         let open = self.folders.open(folder)?;
-        let most = limits::LISTED_AT_LEAST * 64;
+        let most = room.min(limits::LISTED_AT_LEAST * 64);
         let found = list::names(&open, from, most);
         Ok((open, found.map_err(|error| Failure::of(error, "read the folder"))?))
     }

@@ -5,12 +5,13 @@ use std::{io::Write, rc::Rc};
 use rustix::io::Errno;
 
 use super::{
-    Outcome, Pending, Receiver,
+    Receiver,
     links::Linked,
     metadata::{Wanted, sets_modes},
     partial,
+    pending::{Outcome, Pending},
     place::Place,
-    target, wants_time,
+    sticky, target, wants_time,
 };
 use crate::{
     facts::{FileFacts, PLAIN, SET_ID, Sort, Time},
@@ -49,8 +50,15 @@ impl<W: Write> Receiver<'_, W> {
             has_name = name;
             let wanted = wanted?;
             let verdict = self.judge_file(&place, announced, &has_name, &wanted)?;
-            if matches!(verdict, Verdict::Wanted(..)) {
-                self.metadata.check_owner(&wanted, None)?;
+            if let Verdict::Wanted(found, _) = &verdict {
+                // What is written over is somebody's already.
+                let now = found.filter(|_| self.options.in_place).map(|found| found.owner);
+                self.metadata.check_owner(wanted.owner, now)?;
+                if self.options.dry_run {
+                    self.judge_entry(&place, &has_name, found.as_ref())?;
+                    self.judge_owner(found.as_ref(), wanted.owner)?;
+                    self.judge_room(&place, announced.size, found.as_ref())?;
+                }
             }
             Ok((verdict, wanted))
         });
@@ -75,7 +83,14 @@ impl<W: Write> Receiver<'_, W> {
                 if has_more_names {
                     let linked = match &outcome.failure {
                         Some(failure) => Linked::Failed(failure.kind),
-                        None => self.linked_at(&place, &name),
+                        None => {
+                            let is_compared = announced.digest.is_some();
+                            let is_known = match outcome.action {
+                                FileAction::Unchanged | FileAction::Adjusted => is_compared,
+                                action => action != FileAction::Skipped,
+                            };
+                            self.linked_at(&place, &name, is_known)
+                        }
                     };
                     self.link_later(index, linked)?;
                 }
@@ -117,7 +132,9 @@ impl<W: Write> Receiver<'_, W> {
             Err(Errno::NOENT) => return Ok(Verdict::Wanted(None, dropped)),
             Err(error) => return Err(Failure::of(error, "look at what is there")),
         };
+        self.count_found(place);
         target::replaceable(found.sort)?;
+        sticky::check(&open, &found, self.account)?;
         if found.sort == Sort::Link {
             // The link itself is replaced; it has no owner or mode that a file would keep.
             return Ok(Verdict::Wanted(None, dropped.with(FileNotes::CONTENT)));
@@ -147,7 +164,7 @@ impl<W: Write> Receiver<'_, W> {
         if has_mode && has_time && has_rest {
             return Ok(Verdict::Settled(FileAction::Unchanged, FileNotes::default()));
         }
-        self.metadata.check_owner(wanted, Some(found.owner))?;
+        self.metadata.check_owner(wanted.owner, Some(found.owner))?;
         notes = notes.with_if(!has_mode, FileNotes::MODE).with(lacking);
         if !self.options.dry_run {
             let file = target::open_entry(&open, name);

@@ -2,13 +2,17 @@
 
 use std::{io::Write, rc::Rc};
 
+use rustix::io::Errno;
+
 use super::{
     Receiver,
-    metadata::{self, sets_modes},
+    metadata::sets_modes,
+    owner,
     place::{Place, State},
     target,
 };
 use crate::{
+    beneath::opened_anew,
     digest::digest_of_all,
     facts::{FileFacts, PLAIN, SET_ID},
     failure::{Failure, TransferError},
@@ -50,10 +54,9 @@ impl<W: Write> Receiver<'_, W> {
             (false, false) if sets_modes(&self.options) => Some(place.mode),
             (false, _) => None,
         };
-        let owner = place.owner;
         let restored = place.restore.take();
         let times = self.options.preserve && (place.is_made || !place.keeps);
-        let wants_owner = owner != (None, None);
+        let wants_owner = place.owner != (None, None);
         if wanted.is_none() && restored.is_none() && !wants_owner && !self.options.sync {
             return Ok(());
         }
@@ -62,7 +65,7 @@ impl<W: Write> Receiver<'_, W> {
         if times && facts.time != place.time {
             target::set_times(&open, &place.time.timestamps())?;
         }
-        metadata::set_owner(&open, owner)?;
+        owner::set_owner(&open, place.owner)?;
         // A folder inherits the setgid bit from the one above; it does not get the source's.
         let wanted = wanted.map(|mode| mode & PLAIN | facts.mode & SET_ID & 0o2000);
         if let Some(mode) = wanted.or(restored)
@@ -71,13 +74,15 @@ impl<W: Write> Receiver<'_, W> {
             target::set_mode(&open, mode)?;
         }
         if self.options.sync {
-            let synced = rustix::fs::fsync(&open);
-            // A descriptor of O_PATH cannot be synced, and nothing was written by it.
-            if let Err(error) = synced
-                && error != rustix::io::Errno::BADF
-            {
-                return Err(Failure::of(error, "sync the folder"));
-            }
+            let synced = match rustix::fs::fsync(&open) {
+                // It is one of `O_PATH`: what may not be read cannot be synced.
+                Err(Errno::BADF) => match opened_anew(&open) {
+                    Err(Errno::ACCESS) => Ok(()),
+                    opened => opened.and_then(rustix::fs::fsync),
+                },
+                synced => synced,
+            };
+            synced.map_err(|error| Failure::of(error, "sync the folder"))?;
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::{
     cell::{Cell, RefCell},
     io::Write,
-    os::fd::AsFd as _,
+    os::fd::{AsFd as _, OwnedFd},
     rc::Rc,
 };
 
@@ -13,10 +13,12 @@ use rustix::{
 };
 
 use super::{
-    Outcome, Receiver,
-    metadata::{Wanted, owns, sets_modes},
+    Receiver,
+    metadata::{Wanted, sets_modes},
+    owner::{WantedOwner, owns},
+    pending::Outcome,
     place::{NameSet, Place, State},
-    wants_time,
+    target, wants_time,
 };
 use crate::{
     beneath::Folder,
@@ -118,9 +120,10 @@ impl<W: Write> Receiver<'_, W> {
             DestinationKind::Itself => {
                 Err(Failure::new(FailureKind::Exists, "a folder stands there"))
             }
-            DestinationKind::NewFolder(_) if !is_folder => {
-                Err(Failure::new(FailureKind::NoSuchFile, "the folder for it does not exist"))
-            }
+            DestinationKind::NewFolder(_) if !is_folder => Err(Failure::new(
+                FailureKind::NoSuchFile,
+                "there is no such folder; without the slash it is a file",
+            )),
             DestinationKind::NewFolder(name) => {
                 let name = name.clone();
                 match self.make_destination(above, &name) {
@@ -139,27 +142,32 @@ impl<W: Write> Receiver<'_, W> {
 
     /// Makes the folder that everything goes into.
     fn make_destination(&mut self, above: &Rc<Place>, name: &[u8]) -> Result<Rc<Place>, Failure> {
+        let owner = self.metadata.owner_of_all();
+        self.metadata.check_owner(owner, None)?;
         let state = match &above.state {
-            State::There(folder) if !self.options.dry_run => {
+            State::There(folder) => {
                 let open = self.folders.open(folder)?;
-                let mode = Mode::from_raw_mode(0o777 & !self.umask);
-                let made = rustix::fs::mkdirat(&open, name, mode);
+                self.tally.may_make(name, open.as_fd(), name)?;
+                if self.options.dry_run {
+                    self.judge_entry(above, name, None)?;
+                    return Ok(new_top(above, name, State::Missing, owner));
+                }
+                let made = rustix::fs::mkdirat(&open, name, Mode::RWXU);
                 made.map_err(|error| Failure::of(error, "make the folder"))?;
                 let entered = self.folders.enter(folder, name)?;
                 let descriptor = self.folders.open(&entered)?;
+                let facts = check_made(&descriptor, self.account)?;
                 if let Err(failure) = self.tally.may_enter(name, descriptor.as_fd()) {
                     // It is empty, and nobody asked for it.
                     let _ = rustix::fs::unlinkat(&open, name, AtFlags::REMOVEDIR);
                     return Err(failure);
                 }
+                target::set_mode(&descriptor, 0o777 & !self.umask | facts.mode & SET_ID)?;
                 State::There(entered)
             }
             _ => State::Missing,
         };
-        let mut place = Place::absent(above, name, true, state);
-        place.above = None;
-        place.found_mode = 0o700;
-        Ok(Rc::new(place))
+        Ok(new_top(above, name, state, owner))
     }
 
     /// Remembers a name that the source has.
@@ -215,15 +223,22 @@ impl<W: Write> Receiver<'_, W> {
             Err(Errno::NOENT) => None,
             Err(error) => return Err(Failure::of(error, "look at what is there")),
         };
+        if found.is_some() {
+            self.count_found(above);
+        }
         let is_kept = self.options.keep_folders
             || (above.above.is_none() && matches!(self.destination, DestinationKind::Named(_)));
         let refused = |kind, text: &str| Err(Failure::new(kind, text));
         if !is_kept || found.is_none() {
-            self.metadata.check_owner(wanted, found.map(|found| found.owner))?;
+            self.metadata.check_owner(wanted.owner, found.map(|found| found.owner))?;
         }
         match found.map(|found| found.sort) {
-            None if self.options.dry_run => return Ok(missing(above)),
             None => {
+                self.tally.may_make(&above.path(name), open.as_fd(), name)?;
+                if self.options.dry_run {
+                    self.judge_entry(above, name, None)?;
+                    return Ok(missing(above));
+                }
                 self.make_writable(above)?;
                 let open = self.folders.open(&folder)?;
                 let made = rustix::fs::mkdirat(&open, name, Mode::from_raw_mode(UNFINISHED));
@@ -242,6 +257,9 @@ impl<W: Write> Receiver<'_, W> {
             return refused(FailureKind::Changed, "another folder took its place");
         }
         let descriptor = self.folders.open(&entered)?;
+        if found.is_none() {
+            check_made(&descriptor, self.account)?;
+        }
         let is_own = found.is_none_or(|found| found.owner.0 == self.account);
         let is_made = found.is_none_or(|found| found.mode == UNFINISHED && is_own);
         let is_kept = is_kept && !is_made;
@@ -300,4 +318,44 @@ impl<W: Write> Receiver<'_, W> {
         }
         Ok(())
     }
+}
+
+/// Returns the place of a folder that is made for what comes.
+fn new_top(above: &Rc<Place>, name: &[u8], state: State, owner: WantedOwner) -> Rc<Place> {
+    let mut place = Place::absent(above, name, true, state);
+    place.above = None;
+    place.owner = owner;
+    place.found_mode = 0o700;
+    Rc::new(place)
+}
+
+/// Checks that a folder is the one that was just made, as far as its owner tells: whoever owns the folder above can
+/// put one of theirs in its place before it is entered, and would have what goes into it.
+///
+/// # Errors
+/// `changed`.
+fn check_made(folder: &OwnedFd, account: u32) -> Result<FileFacts, Failure> {
+    let facts = FileFacts::of(folder).map_err(|error| Failure::of(error, "look at the folder"))?;
+    if facts.owner.0 == account || !keeps_owners(folder) {
+        return Ok(facts);
+    }
+    Err(Failure::new(FailureKind::Changed, "somebody else's folder took the place of the new one"))
+}
+
+/// Returns whether what this account makes in a folder is its own there, which not all file systems know.
+fn keeps_owners(folder: &OwnedFd) -> bool {
+    // vfat, exfat, ntfs3, FUSE, cifs, smb2, 9p, NFS.
+    const OTHERS: [u64; 8] = [
+        0x4d44,
+        0x2011_bab0,
+        0x7366_746e,
+        0x6573_5546,
+        0xff53_4d42,
+        0xfe53_4d42,
+        0x0102_1997,
+        0x6969,
+    ];
+    let known = rustix::fs::fstatfs(folder).ok();
+    let magic = known.and_then(|system| u64::try_from(system.f_type).ok());
+    magic.is_none_or(|magic| !OTHERS.contains(&(magic & 0xffff_ffff)))
 }

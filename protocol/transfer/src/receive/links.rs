@@ -1,7 +1,11 @@
 //! Links: symbolic ones, and hard ones, which are one more name for a file that came before, as soon as that has its
 //! own.
 
-use std::{io::Write, os::fd::OwnedFd, rc::Rc};
+use std::{
+    io::Write,
+    os::fd::{AsFd as _, OwnedFd},
+    rc::Rc,
+};
 
 use rustix::{
     fs::{AtFlags, Mode, OFlags},
@@ -9,8 +13,10 @@ use rustix::{
 };
 
 use super::{
-    Outcome, Receiver,
-    metadata::{Wanted, owns, set_link_owner},
+    Receiver,
+    metadata::Wanted,
+    owner::{owns, set_link_owner},
+    pending::Outcome,
     place::{Place, State},
     target, wants_time,
 };
@@ -30,6 +36,8 @@ pub(super) enum Linked {
         place: Rc<Place>,
         name: Vec<u8>,
         id: Option<FileId>,
+        /// The sender has shown that it has the content.
+        is_known: bool,
     },
     Failed(FailureKind),
 }
@@ -39,6 +47,8 @@ pub(super) struct Named<'a> {
     pub(super) place: &'a Place,
     pub(super) name: &'a [u8],
     pub(super) id: Option<FileId>,
+    /// The sender has shown that it has the content.
+    pub(super) is_known: bool,
 }
 
 /// A name that waits for its file.
@@ -103,6 +113,7 @@ impl<W: Write> Receiver<'_, W> {
             Err(error) => return Err(Failure::of(error, "look at what is there")),
         };
         if let Some(found) = found {
+            self.count_found(place);
             target::replaceable(found.sort)?;
             let there = rustix::fs::readlinkat(&open, name, Vec::new());
             if found.sort == Sort::Link && there.is_ok_and(|there| there.as_bytes() == linked) {
@@ -111,7 +122,7 @@ impl<W: Write> Receiver<'_, W> {
                 if has_time && has_owner {
                     return Ok(Outcome::done(FileAction::Unchanged, FileNotes::default()));
                 }
-                self.metadata.check_owner(wanted, Some(found.owner))?;
+                self.metadata.check_owner(wanted.owner, Some(found.owner))?;
                 if !self.options.dry_run {
                     set_link_owner(&open, name, wanted.owner)?;
                     if !has_time {
@@ -124,9 +135,11 @@ impl<W: Write> Receiver<'_, W> {
                 return Ok(Outcome::done(FileAction::Adjusted, notes));
             }
         }
-        self.metadata.check_owner(wanted, None)?;
+        self.metadata.check_owner(wanted.owner, None)?;
         let action = if found.is_some() { FileAction::Replaced } else { FileAction::Created };
-        if !self.options.dry_run {
+        if self.options.dry_run {
+            self.judge_entry(place, name, found.as_ref())?;
+        } else {
             self.make_writable(place)?;
             let open = self.folders.open(&folder)?;
             target::make_link(&open, linked, name, found.is_none())?;
@@ -154,8 +167,8 @@ impl<W: Write> Receiver<'_, W> {
         Ok(())
     }
 
-    /// Returns the file that has a name now.
-    pub(super) fn linked_at(&mut self, place: &Rc<Place>, name: &[u8]) -> Linked {
+    /// Returns the file that has a name now. `is_known` says that the sender has shown that it has the content.
+    pub(super) fn linked_at(&mut self, place: &Rc<Place>, name: &[u8], is_known: bool) -> Linked {
         let id = match &place.state {
             State::There(folder) => {
                 let open = self.folders.open(folder);
@@ -163,7 +176,7 @@ impl<W: Write> Receiver<'_, W> {
             }
             State::Missing | State::Dead(_) => None,
         };
-        Linked::There { place: Rc::clone(place), name: name.to_vec(), id }
+        Linked::There { place: Rc::clone(place), name: name.to_vec(), id, is_known }
     }
 
     pub(super) fn on_hard_link(
@@ -204,9 +217,11 @@ impl<W: Write> Receiver<'_, W> {
                 let text = "the file that it is a name of failed";
                 (name, Err(Failure::new(*kind, text)))
             }
-            (Ok(name), Linked::There { place: from, name: first, id }) => {
-                let (from, first, id) = (Rc::clone(from), first.clone(), *id);
-                let made = self.make_hard_link(&from, &first, id, &place, &name);
+            (Ok(name), Linked::There { place: from, name: first, id, is_known }) => {
+                let (from, first) = (Rc::clone(from), first.clone());
+                let (id, is_known) = (*id, *is_known);
+                let file = Named { place: &from, name: &first, id, is_known };
+                let made = self.make_hard_link(&file, &place, &name);
                 (name, made)
             }
         };
@@ -226,10 +241,7 @@ impl<W: Write> Receiver<'_, W> {
         for link in links {
             self.waiting = self.waiting.saturating_sub(1);
             let made = match file {
-                Ok(file) => {
-                    let (place, name) = (&link.place, &link.name);
-                    self.make_hard_link(file.place, file.name, file.id, place, name)
-                }
+                Ok(file) => self.make_hard_link(file, &link.place, &link.name),
                 Err(kind) => Err(Failure::new(kind, "the file that it is a name of failed")),
             };
             let outcome = made.unwrap_or_else(Outcome::failed);
@@ -240,15 +252,15 @@ impl<W: Write> Receiver<'_, W> {
         Ok(())
     }
 
-    /// Gives a file one more name.
+    /// Gives a file one more name. By that name others may read what is in it: so the caller is asked for a file that
+    /// was only taken for the sender's by its size and time, or is newer than that.
     fn make_hard_link(
         &mut self,
-        from: &Place,
-        first: &[u8],
-        id: Option<FileId>,
+        file: &Named<'_>,
         place: &Rc<Place>,
         name: &[u8],
     ) -> Result<Outcome, Failure> {
+        let Named { place: from, name: first, id, is_known } = *file;
         let Some(folder) = self.folder_of(place)? else {
             return Ok(Outcome::done(FileAction::Created, FileNotes::default()));
         };
@@ -259,17 +271,28 @@ impl<W: Write> Receiver<'_, W> {
             Err(error) => return Err(Failure::of(error, "look at what is there")),
         };
         if let Some(found) = found {
+            self.count_found(place);
             target::replaceable(found.sort)?;
             if Some(found.id) == id {
                 return Ok(Outcome::done(FileAction::Unchanged, FileNotes::default()));
             }
         }
         let action = if found.is_some() { FileAction::Replaced } else { FileAction::Created };
-        let (State::There(above), Some(id), false) = (&from.state, id, self.options.dry_run) else {
+        if self.options.dry_run {
+            self.judge_entry(place, name, found.as_ref())?;
+        }
+        let (State::There(above), Some(id)) = (&from.state, id) else {
             return Ok(Outcome::done(action, FileNotes::default()));
         };
         let above = self.folders.open(above)?;
-        let file = open_linked(&above, first, id)?;
+        let (file, size) = open_linked(&above, first, id)?;
+        if !is_known && self.tally.may_read(&from.path(first), file.as_fd(), size).is_err() {
+            let text = "the file that it is a name of may not be read, and was not compared by its content";
+            return Err(Failure::new(FailureKind::Denied, text));
+        }
+        if self.options.dry_run {
+            return Ok(Outcome::done(action, FileNotes::default()));
+        }
         self.make_writable(place)?;
         let open = self.folders.open(&folder)?;
         self.maker.link(&open, &file, name, found.is_none())?;
@@ -277,8 +300,9 @@ impl<W: Write> Receiver<'_, W> {
     }
 }
 
-/// Opens a file to give it one more name. Another file that took its place would be given one that nobody asked for.
-fn open_linked(folder: &OwnedFd, name: &[u8], id: FileId) -> Result<OwnedFd, Failure> {
+/// Opens a file to give it one more name, and returns it with its size. Another file that took its place would be given
+/// one that nobody asked for.
+fn open_linked(folder: &OwnedFd, name: &[u8], id: FileId) -> Result<(OwnedFd, u64), Failure> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = rustix::fs::openat(folder, name, flags, Mode::empty());
     let file = file.map_err(|error| Failure::of(error, "open the file that it is a name of"))?;
@@ -287,5 +311,5 @@ fn open_linked(folder: &OwnedFd, name: &[u8], id: FileId) -> Result<OwnedFd, Fai
         let text = "another file took the place of the one that it is a name of";
         return Err(Failure::new(FailureKind::Changed, text));
     }
-    Ok(file)
+    Ok((file, facts.size))
 }

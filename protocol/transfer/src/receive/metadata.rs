@@ -9,12 +9,16 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, CWD, Gid, Uid},
+    fs::Gid,
     process::{getegid, getgroups},
     thread::CapabilitySet,
 };
 
-use super::{Receiver, target};
+use super::{
+    Receiver,
+    owner::{WantedOwner, owns, set_owner},
+    target,
+};
 use crate::{
     facts::{
         AccountNames, Attributes, FileFacts, Table,
@@ -26,9 +30,6 @@ use crate::{
     options::{MetadataOptions, TransferOptions},
     report::FileNotes,
 };
-
-/// A user and a group, each if it is wanted.
-pub(super) type WantedOwner = (Option<u32>, Option<u32>);
 
 /// The name of an access list, and its attribute, or nothing where there is to be none.
 type WantedList = (&'static [u8], Option<Vec<u8>>);
@@ -174,6 +175,11 @@ impl Metadata {
         })
     }
 
+    /// Returns the owner that everything is to have, whatever comes.
+    pub(super) fn owner_of_all(&self) -> WantedOwner {
+        self.chown
+    }
+
     /// Keeps what came for the next entry.
     ///
     /// # Errors
@@ -253,10 +259,9 @@ impl Metadata {
     /// `permission`.
     pub(super) fn check_owner(
         &self,
-        wanted: &Wanted,
+        (user, group): WantedOwner,
         now: Option<(u32, u32)>,
     ) -> Result<(), Failure> {
-        let (user, group) = wanted.owner;
         let has_user = now.map_or(self.account, |(user, _)| user);
         let is_refused = user.is_some_and(|user| user != has_user);
         let lacks_group = group.is_some_and(|group| {
@@ -366,41 +371,4 @@ impl<W: Write> Receiver<'_, W> {
         let facts = FileFacts::of(folder).map_err(|error| Failure::of(error, "look at it"))?;
         Ok(Some(facts.mode))
     }
-}
-
-/// Returns whether a file belongs to whom it is to belong.
-pub(super) fn owns((user, group): WantedOwner, now: (u32, u32)) -> bool {
-    user.is_none_or(|user| user == now.0) && group.is_none_or(|group| group == now.1)
-}
-
-/// Gives an open file to its owner, unless it has it, also one that was opened by `O_PATH`.
-pub(super) fn set_owner(file: impl AsFd, wanted: WantedOwner) -> Result<(), Failure> {
-    let file = file.as_fd();
-    if wanted == (None, None) {
-        return Ok(());
-    }
-    let now = FileFacts::of(file).map_err(|error| Failure::of(error, "look at it"))?;
-    if owns(wanted, now.owner) {
-        return Ok(());
-    }
-    let (user, group) = (wanted.0.map(Uid::from_raw), wanted.1.map(Gid::from_raw));
-    let set = match rustix::fs::fchown(file, user, group) {
-        Err(rustix::io::Errno::BADF) => {
-            let path = attributes::proc_path(file);
-            rustix::fs::chownat(CWD, path, user, group, AtFlags::empty())
-        }
-        done => done,
-    };
-    set.map_err(|error| Failure::of(error, "give it to its owner"))
-}
-
-/// Gives a link to its owner, unless it has it.
-pub(super) fn set_link_owner(
-    folder: &OwnedFd,
-    name: &[u8],
-    wanted: WantedOwner,
-) -> Result<(), Failure> {
-    let (user, group) = (wanted.0.map(Uid::from_raw), wanted.1.map(Gid::from_raw));
-    let set = rustix::fs::chownat(folder, name, user, group, AtFlags::SYMLINK_NOFOLLOW);
-    set.map_err(|error| Failure::of(error, "give the link to its owner"))
 }

@@ -2,15 +2,27 @@
 
 use std::{
     fs::File,
-    io::{self, Read as _, Write},
-    os::{fd::OwnedFd, unix::fs::FileExt as _},
+    io::{self, Read as _, Seek as _, Write},
+    os::{
+        fd::{AsFd as _, OwnedFd},
+        unix::fs::FileExt as _,
+    },
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
+use rustix::{
+    fs::{AtFlags, FlockOperation, Mode, OFlags},
+    io::Errno,
+};
 
-use super::{Offer, Pending, Receiver, place::State, target};
+use super::{
+    Receiver,
+    pending::{Offer, OfferedPart, Pending},
+    place::State,
+    target,
+};
 use crate::{
+    beneath::opened_anew,
     facts::{FileFacts, Sort},
     failure::{Failure, FailureKind},
     limits, list, name,
@@ -33,77 +45,119 @@ impl<W: Write> Receiver<'_, W> {
             return None;
         }
         let open = self.folders.open(folder).ok()?;
-        let (file, name) = match &pending.found {
+        let (file, part) = match &pending.found {
             Some(_) if self.options.in_place && !self.offers_in_place => return None,
             Some(found) if self.options.in_place => {
-                (target::open_for_writing(&open, &pending.name, Some(found)).ok()?, None)
+                let file = target::open_for_writing(&open, &pending.name, Some(found)).ok()?;
+                let size = FileFacts::of(&file).ok()?.size;
+                let path = pending.place.path(&pending.name);
+                self.tally.may_read(&path, file.as_fd(), size).ok()?;
+                (file, OfferedPart::InPlace)
             }
-            _ if size >= limits::LARGE => {
-                let (file, name) = find(&open, &pending.name, self.account)?;
-                (file, Some(name))
-            }
+            _ if size >= limits::LARGE => find(&open, &pending.name, self.account)?,
             _ => return None,
         };
         let there = FileFacts::of(&file).ok()?.size.min(size);
         let step = (there / limits::RANGES + 1).next_multiple_of(limits::RANGE);
         // The digest of a short range could be guessed: byte by byte, with lengths of the sender's choice.
         let length = there - there.checked_rem(step).unwrap_or(there);
-        if length == 0 && name.is_none() {
+        if length == 0 && !matches!(part, OfferedPart::Own(_)) {
             return None;
         }
         let digests = digests(&file, length, step).ok()?;
-        pending.offer = Some(Offer { file, name, length, step });
+        pending.offer = Some(Offer { file, part, length, step });
         self.offers += 1;
         (length > 0).then_some(ToSender::Resume { index, length, step, digests })
     }
 }
 
-/// Finds the partial file of a file that nobody writes. Those that are too old are removed.
-fn find(folder: &OwnedFd, name: &[u8], account: u32) -> Option<(File, Vec<u8>)> {
+/// Finds a partial file of a file. One that nobody writes is taken, the longest of several; the others are removed, as
+/// are those that are too old. Of one that another transfer writes, which may wait for a client that was killed, the
+/// content is copied.
+fn find(folder: &OwnedFd, name: &[u8], account: u32) -> Option<(File, OfferedPart)> {
     let prefix = name::partial_prefix(name);
+    // That of a destination may be one of `O_PATH`.
+    let listed = opened_anew(folder).ok()?;
+    let mut free: Option<(File, u64, Vec<u8>)> = None;
+    let mut busy = None;
     let mut from = Some(0);
     let mut looked = 0;
     while let Some(place) = from {
-        let found = list::names(folder, place, limits::LISTED_AT_LEAST * 64).ok()?;
-        from = found.next;
+        let found = list::names(&listed, place, limits::LISTED_AT_LEAST * 64).ok()?;
+        from = found.next.filter(|_| looked <= limits::PARTIALS);
         for partial in found.names.iter().filter(|name| name::is_partial(name)) {
             looked += 1;
             if looked > limits::PARTIALS {
-                return None;
+                break;
             }
-            let Some((file, facts)) = open_partial(folder, partial, account) else {
-                continue;
+            let is_of_it = partial.starts_with(&prefix);
+            let (file, facts) = match open_partial(folder, partial, account) {
+                Opened::Free(file, facts) => (file, facts),
+                Opened::Busy(file) if is_of_it => {
+                    busy = Some(file);
+                    continue;
+                }
+                Opened::Busy(_) | Opened::Foreign => continue,
             };
-            if is_stale(&facts) {
-                let _ = rustix::fs::unlinkat(folder, &**partial, AtFlags::empty());
-            } else if partial.starts_with(&prefix) {
-                return Some((file, partial.clone()));
+            let is_longest = free.as_ref().is_none_or(|(_, size, _)| facts.size > *size);
+            let removed = if is_stale(&facts) {
+                Some(partial.clone())
+            } else if !is_of_it || facts.size == 0 {
+                // An empty one is of no use, and may be one that is only just made and not locked yet.
+                None
+            } else if is_longest {
+                free.replace((file, facts.size, partial.clone())).map(|(_, _, name)| name)
+            } else {
+                Some(partial.clone())
+            };
+            if let Some(name) = removed {
+                let _ = rustix::fs::unlinkat(folder, &*name, AtFlags::empty());
             }
         }
     }
-    None
+    match free {
+        Some((file, _, name)) => Some((file, OfferedPart::Own(name))),
+        None => busy.map(|file| (file, OfferedPart::Copied)),
+    }
 }
 
-/// Opens a partial file that is this account's own and that nobody writes.
-pub(super) fn open_partial(
-    folder: &OwnedFd,
-    partial: &[u8],
-    account: u32,
-) -> Option<(File, FileFacts)> {
+/// A partial file that was opened.
+pub(super) enum Opened {
+    /// This account's own, which nobody writes; it is locked now.
+    Free(File, FileFacts),
+    /// This account's own, which another transfer writes.
+    Busy(File),
+    /// Anything else.
+    Foreign,
+}
+
+/// Opens a partial file.
+pub(super) fn open_partial(folder: &OwnedFd, partial: &[u8], account: u32) -> Opened {
     let flags =
         OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = rustix::fs::openat(folder, partial, flags, Mode::empty()).ok()?;
-    let facts = FileFacts::of(&file).ok()?;
+    let Ok(file) = rustix::fs::openat(folder, partial, flags, Mode::empty()) else {
+        return Opened::Foreign;
+    };
+    let Ok(facts) = FileFacts::of(&file) else {
+        return Opened::Foreign;
+    };
     let is_ours = facts.sort == Sort::File
         && facts.names == 1
         && facts.owner.0 == account
         && facts.mode & 0o7177 == 0;
-    if !is_ours || rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-        return None;
+    if !is_ours {
+        return Opened::Foreign;
+    }
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(Errno::WOULDBLOCK) => return Opened::Busy(file.into()),
+        Err(_) => return Opened::Foreign,
     }
     // Whoever had the lock before may have given it its name, or removed it.
-    let is_there = FileFacts::at(folder, partial).is_ok_and(|now| now.id == facts.id);
-    is_there.then(|| (file.into(), facts))
+    match FileFacts::at(folder, partial) {
+        Ok(now) if now.id == facts.id => Opened::Free(file.into(), facts),
+        _ => Opened::Foreign,
+    }
 }
 
 /// Returns whether a partial file is too old for its transfer to be taken up again.
@@ -133,13 +187,30 @@ fn digests(file: &File, length: u64, step: u64) -> io::Result<Vec<[u8; 32]>> {
     Ok(digests)
 }
 
+/// Copies the beginning of a part that another transfer writes. Its content is compared later, with all of the file.
+///
+/// # Errors
+/// `changed`: it has become shorter; or the system's.
+pub(super) fn copy_beginning(from: &File, to: &File, length: u64) -> Result<(), Failure> {
+    let mut from = from;
+    let copied = from.rewind().and_then(|()| io::copy(&mut from.take(length), &mut &*to));
+    match copied {
+        Ok(count) if count == length => Ok(()),
+        Ok(_) => {
+            let text = "the part that was there was taken back by another transfer";
+            Err(Failure::new(FailureKind::Changed, text))
+        }
+        Err(error) => Err(Failure::of_io(&error, "copy the part that is there")),
+    }
+}
+
 /// Adds the beginning of a file to a digest.
 pub(super) fn add_beginning(
     file: &File,
     length: u64,
     digest: &mut blake3::Hasher,
 ) -> Result<(), Failure> {
-    let mut room = vec![0; limits::DATA];
+    let mut room = vec![0; limits::room_for(length)];
     let mut at = 0;
     while at < length {
         let most = usize::try_from(length - at).unwrap_or(usize::MAX).min(room.len());
@@ -171,7 +242,7 @@ pub(super) fn digest_of(
         return Ok(None);
     }
     let mut digest = blake3::Hasher::new();
-    let mut room = vec![0; limits::DATA];
+    let mut room = vec![0; limits::room_for(found.size)];
     let mut file = File::from(file).take(found.size.saturating_add(1));
     loop {
         match file.read(&mut room) {

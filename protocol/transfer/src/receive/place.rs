@@ -7,7 +7,7 @@ use std::{
     rc::Rc,
 };
 
-use super::metadata::WantedOwner;
+use super::owner::WantedOwner;
 use crate::{beneath::Folder, facts::Time, failure::FailureKind};
 
 /// What a place is.

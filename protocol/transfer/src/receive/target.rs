@@ -10,7 +10,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, CWD, Gid, Mode, OFlags, RenameFlags, Timestamps, Uid},
+    fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, RenameFlags, Timestamps},
     io::Errno,
 };
 
@@ -22,6 +22,9 @@ use crate::{
     failure::{Failure, FailureKind},
     name,
 };
+
+/// How many partial files are made for one that nobody else locks.
+const PARTIALS: usize = 16;
 
 /// Where content is written to.
 #[derive(Debug)]
@@ -89,13 +92,21 @@ impl Maker {
                 Err(error) => return Err(Failure::of(error, "write in the folder")),
             }
         }
-        let partial = name::new_partial(name)?;
-        let file =
-            rustix::fs::openat(folder, &*partial, flags | OFlags::CREATE | OFlags::EXCL, private);
-        let file = file.map_err(|error| Failure::of(error, "write in the folder"))?;
-        // Another transfer takes no file that is locked. Where there are no locks it takes none at all.
-        let _ = rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive);
-        Ok(Target::Partial { file: file.into(), name: partial })
+        for _ in 0..PARTIALS {
+            let partial = name::new_partial(name)?;
+            let flags = flags | OFlags::CREATE | OFlags::EXCL;
+            let file = rustix::fs::openat(folder, &*partial, flags, private);
+            let file = file.map_err(|error| Failure::of(error, "write in the folder"))?;
+            // Another transfer takes no file that is locked. Where there are no locks it takes none at all.
+            match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Err(Errno::WOULDBLOCK) => {
+                    // Whoever looks at it, or has taken it, was faster. It is empty.
+                    let _ = rustix::fs::unlinkat(folder, &*partial, AtFlags::empty());
+                }
+                _ => return Ok(Target::Partial { file: file.into(), name: partial }),
+            }
+        }
+        Err(Failure::new(FailureKind::Io, "others lock each file that is made for it"))
     }
 
     /// Gives a file its name. What stands there is replaced only if it is a file or a link.
@@ -269,25 +280,6 @@ pub(super) fn set_times(file: impl AsFd, times: &Timestamps) -> Result<(), Failu
     set.map_err(|error| Failure::of(error, "set its times"))
 }
 
-/// Gives a new file the owner and group of the one that it will replace, where others are not wanted.
-pub(super) fn keep_owner(
-    file: &File,
-    found: &FileFacts,
-    wanted: (Option<u32>, Option<u32>),
-) -> Result<(), Failure> {
-    let own = FileFacts::of(file).map_err(|error| Failure::of(error, "look at it"))?;
-    let kept = |own: u32, found: u32, wanted: Option<u32>| {
-        Some(found).filter(|found| *found != own && wanted.is_none())
-    };
-    let user = kept(own.owner.0, found.owner.0, wanted.0).map(Uid::from_raw);
-    let group = kept(own.owner.1, found.owner.1, wanted.1).map(Gid::from_raw);
-    if user.is_none() && group.is_none() {
-        return Ok(());
-    }
-    let set = rustix::fs::fchown(file, user, group);
-    set.map_err(|error| Failure::of(error, "keep the owner of the file that is there"))
-}
-
 /// Gives a new file the extended attributes of the one that it will replace, its access list among them, unless it is to
 /// have others. Those that say what a program may do, or that its content was judged, are not for new content.
 pub(super) fn keep_attributes(
@@ -298,6 +290,10 @@ pub(super) fn keep_attributes(
     (new_list, new_others): (bool, bool),
 ) -> Result<(), Failure> {
     let kept = |error| Failure::of(error, "keep the attributes of the file that is there");
+    if !new_list {
+        // The folder may have given it a list that the old file, which is kept instead, has not.
+        attributes::remove(file, acl::ACCESS).map_err(kept)?;
+    }
     let Ok(old) = open_entry(folder, name) else {
         return Ok(());
     };
@@ -320,4 +316,15 @@ pub(super) fn keep_attributes(
 pub(super) fn truncate(file: &File, length: u64) -> Result<(), Failure> {
     let set: io::Result<()> = file.set_len(length);
     set.map_err(|error| Failure::of_io(&error, "set its size"))
+}
+
+/// Writes a file to the disk.
+pub(super) fn sync(file: &File) -> Result<(), Failure> {
+    file.sync_all().map_err(|error| Failure::of_io(&error, "sync it"))
+}
+
+/// Returns the bytes that are free for this account where a folder lies, if the system says so.
+pub(super) fn free_space(folder: &OwnedFd) -> Option<u64> {
+    let system = rustix::fs::fstatvfs(folder).ok()?;
+    Some(system.f_bavail.saturating_mul(system.f_frsize))
 }

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, OFlags, StatxFlags};
+use rustix::fs::OFlags;
 
 use super::way::open_plain;
 use crate::{
@@ -32,9 +32,11 @@ pub fn settled(folder: impl AsFd) -> Result<OwnedFd, Failure> {
             return Err(failure);
         }
     };
-    let id = |of: BorrowedFd<'_>| FileFacts::of(of).map(|facts| facts.id).ok();
-    let here = again.as_fd();
-    if id(folder).is_none() || id(folder) != id(here) || mount_of(folder) != mount_of(here) {
+    let facts = |of: BorrowedFd<'_>| {
+        FileFacts::of(of).map_err(|error| Failure::of(error, "look at its folder"))
+    };
+    let (found, here) = (facts(folder)?, facts(again.as_fd())?);
+    if found.id != here.id || !here.is_on_mount_of(&found) {
         let text = "its folder is not the one that has its path on this host";
         return Err(Failure::new(FailureKind::Changed, text));
     }
@@ -51,13 +53,6 @@ pub(super) fn path_of(found: impl AsFd) -> Result<Vec<u8>, Failure> {
         return Ok(path);
     }
     Err(Failure::new(FailureKind::NoSuchFile, "it has no place among the files"))
-}
-
-/// Returns the number of the mount that an open file is reached through, if the kernel tells it.
-fn mount_of(file: impl AsFd) -> Option<u64> {
-    let found = rustix::fs::statx(file, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID).ok()?;
-    let is_told = StatxFlags::from_bits_retain(found.stx_mask).contains(StatxFlags::MNT_ID);
-    is_told.then_some(found.stx_mnt_id)
 }
 
 #[cfg(test)]

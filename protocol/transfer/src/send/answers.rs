@@ -2,7 +2,10 @@
 
 use std::{
     io::{self, Read},
-    sync::mpsc::{Receiver, TryRecvError, sync_channel},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        mpsc::{Receiver, TryRecvError, channel},
+    },
     thread,
 };
 
@@ -16,9 +19,55 @@ use crate::{
 
 pub(super) type Answer = ToSender;
 
+/// An answer, and the bytes that it takes while it waits.
+type Waiting = (Result<Answer, TransferError>, usize);
+
 /// The answers that have come.
 pub(super) struct Answers {
-    queue: Receiver<Result<Answer, TransferError>>,
+    queue: Receiver<Waiting>,
+    room: Arc<Room>,
+}
+
+/// The room for answers that wait.
+#[derive(Default)]
+struct Room {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// The bytes that wait.
+    held: usize,
+    /// The sender does nothing but take answers, so that the receiver may be kept waiting.
+    only_takes: bool,
+    /// Nobody takes answers any more.
+    is_over: bool,
+}
+
+impl Room {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes room for an answer. Waits for it once the sender only takes answers; before, both ends would wait for each
+    /// other. Returns false if there is none.
+    fn take(&self, bytes: usize) -> bool {
+        let mut state = self.state();
+        while state.held.saturating_add(bytes) > limits::ANSWERS && state.held > 0 {
+            if !state.only_takes || state.is_over {
+                return false;
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.held = state.held.saturating_add(bytes);
+        true
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.state());
+        self.changed.notify_all();
+    }
 }
 
 impl Answers {
@@ -28,46 +77,77 @@ impl Answers {
         mut reader: MessageReader<R>,
         chosen: Option<TransferOptions>,
     ) -> Result<Self, TransferError> {
-        let (sender, queue) = sync_channel(limits::ANSWERS);
+        let (sender, queue) = channel();
+        let room = Arc::<Room>::default();
+        let taken = Arc::clone(&room);
         let read = move || {
             if chosen.is_some()
                 && let Err(error) = hear_hello(&mut reader, Role::Sender, chosen.as_ref())
             {
                 // Nobody may wait for it any more.
-                let _ = sender.send(Err(error));
+                let _ = sender.send((Err(error), 0));
                 return;
             }
             loop {
-                let answer = next(&mut reader);
+                let (answer, bytes) = next(&mut reader);
+                let answer = match taken.take(bytes) {
+                    true => answer,
+                    false => Err(TransferError::Protocol("it answers more than there is room for")),
+                };
                 let is_last = matches!(answer, Err(_) | Ok(ToSender::Done { .. }));
-                if sender.send(answer).is_err() || is_last {
+                if sender.send((answer, bytes)).is_err() || is_last {
                     return;
                 }
             }
         };
         let thread = thread::Builder::new().name("transfer-answers".to_owned()).spawn(read);
         thread.map_err(|error| Failure::of_io(&error, "start a thread"))?;
-        Ok(Self { queue })
+        Ok(Self { queue, room })
+    }
+
+    /// Says that from now on nothing is done but to take answers.
+    pub(super) fn only_take(&self) {
+        self.room.change(|state| state.only_takes = true);
     }
 
     /// Waits for the next answer.
     pub(super) fn next(&mut self) -> Result<Answer, TransferError> {
-        self.queue.recv().unwrap_or_else(|_| Err(lost()))
+        let waiting = self.queue.recv().map_err(|_| lost())?;
+        self.free(waiting)
     }
 
     /// Returns the next answer if it has come.
     pub(super) fn try_next(&mut self) -> Result<Option<Answer>, TransferError> {
         match self.queue.try_recv() {
-            Ok(answer) => answer.map(Some),
+            Ok(waiting) => self.free(waiting).map(Some),
             Err(TryRecvError::Empty) => Ok(None),
             Err(TryRecvError::Disconnected) => Err(lost()),
         }
     }
+
+    /// Frees the room of an answer.
+    fn free(&self, (answer, bytes): Waiting) -> Result<Answer, TransferError> {
+        self.room.change(|state| state.held = state.held.saturating_sub(bytes));
+        answer
+    }
 }
 
-fn next<R: Read>(reader: &mut MessageReader<R>) -> Result<Answer, TransferError> {
-    let (kind, fields) = reader.next()?.ok_or_else(lost)?;
-    Ok(ToSender::decode(kind, fields)?)
+impl Drop for Answers {
+    fn drop(&mut self) {
+        self.room.change(|state| state.is_over = true);
+    }
+}
+
+/// Reads the next answer, and returns it with the bytes that it takes.
+fn next<R: Read>(reader: &mut MessageReader<R>) -> (Result<Answer, TransferError>, usize) {
+    match reader.next() {
+        Ok(Some((kind, fields))) => {
+            let bytes = fields.len().saturating_add(size_of::<Waiting>());
+            (ToSender::decode(kind, fields).map_err(TransferError::from), bytes)
+        }
+        Ok(None) => (Err(lost()), 0),
+        Err(error) => (Err(error), 0),
+    }
 }
 
 fn lost() -> TransferError {

@@ -107,10 +107,14 @@ impl<W: Write> Sender<'_, W> {
         let file = rustix::fs::openat(&folder, &*met.entry, flags, Mode::empty());
         let file = file.map_err(|error| Failure::of(error, "open it"))?;
         let facts = FileFacts::of(&file).map_err(|error| Failure::of(error, "look at it"))?;
-        if met.facts.is_some_and(|met| met.id == facts.id) {
-            return Ok(file);
+        if met.facts.is_none_or(|met| met.id != facts.id) {
+            return Err(Failure::new(FailureKind::Changed, "something else took its place"));
         }
-        Err(Failure::new(FailureKind::Changed, "something else took its place"))
+        if met.is_source {
+            // Nothing of it is told that may not be read, at the size that it has by now.
+            self.tally.may_read(&met.path(), file.as_fd(), facts.size)?;
+        }
+        Ok(file)
     }
 }
 

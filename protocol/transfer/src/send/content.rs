@@ -123,6 +123,7 @@ impl<W: Write> Sender<'_, W> {
             mode: facts.mode,
             time: facts.time,
         })?;
+        self.tally.passed(offset);
         let mut at = offset;
         while at < facts.size {
             let (hole, end) = match next_data(&opened, at) {
@@ -136,6 +137,7 @@ impl<W: Write> Sender<'_, W> {
                 let length = (hole - at).min(limits::HOLE);
                 self.say(&ToReceiver::Hole(length))?;
                 add_zeros(&mut digest, length);
+                self.tally.passed(length);
                 at += length;
             }
             while at < end {
@@ -184,10 +186,16 @@ impl<W: Write> Sender<'_, W> {
         let opened = open(&folder, met)?;
         may_read(&mut self.tally, met, &opened)?;
         let mut digest = blake3::Hasher::new();
-        let mut room = vec![0; limits::DATA];
+        let mut room = vec![0; limits::room_for(opened.facts.size)];
         let mut at = 0;
         loop {
-            let read = opened.read(&mut room, at);
+            if self.cancel.check().is_err() {
+                return Err(Failure::new(FailureKind::Io, "the transfer was cancelled"));
+            }
+            // What grows meanwhile is read up to the size that was announced.
+            let left = usize::try_from(opened.facts.size.saturating_sub(at)).unwrap_or(usize::MAX);
+            let most = left.min(room.len());
+            let read = opened.read(room.get_mut(..most).unwrap_or_default(), at);
             let count = read.map_err(|error| Failure::of(error, "read it"))?;
             if count == 0 {
                 return Ok(Some(digest.finalize().into()));

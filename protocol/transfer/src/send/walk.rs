@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    beneath::{Folder, Folders},
+    beneath::{Folder, Folders, opened_anew},
     facts::{FileFacts, FileId, Sort},
     failure::{Failure, FailureKind},
     limits, list, name,
@@ -179,12 +179,17 @@ impl Walk {
             let read = FileFacts::of(&above).map_err(|error| Failure::of(error, "look at it"));
             let read = match (read, options.recursive) {
                 (Ok(_), false) => Err(not_recursive()),
-                (Ok(facts), true) => self.names(&above, 0).map(|found| (facts, found)),
+                (Ok(facts), true) => {
+                    // Transfers to other hosts may read the same source at this time.
+                    let own = opened_anew(&above);
+                    let own = own.map_err(|error| Failure::of(error, "read the folder"));
+                    own.and_then(|own| self.names(&own, 0).map(|found| (facts, found, own)))
+                }
                 (Err(failure), _) => Err(failure),
             };
             return match read {
-                Ok((facts, found)) => {
-                    self.push(Folder::root(above, facts.id, &name), found, 0);
+                Ok((facts, found, own)) => {
+                    self.push(Folder::root(Arc::new(own), facts.id, &name), found, 0);
                     Step::Folder(met(root, Vec::new(), Some(facts)))
                 }
                 Err(failure) => Step::Miss(met(root, Vec::new(), None), failure),

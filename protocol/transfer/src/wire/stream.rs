@@ -155,16 +155,22 @@ impl<W: Write> MessageWriter<W> {
 
     fn flush_if_full(&mut self) -> Result<(), TransferError> {
         // There is always room for one message more.
-        if self.used >= limits::BATCH { self.flush() } else { Ok(()) }
+        if self.used >= limits::BATCH { self.write_out() } else { Ok(()) }
     }
 
-    /// Writes all that was sent.
+    /// Writes all that was sent, and has the stream hold back nothing of it. To be called before this end waits.
     ///
     /// # Errors
     /// The stream fails.
     pub(crate) fn flush(&mut self) -> Result<(), TransferError> {
+        self.write_out()?;
+        self.inner.flush().map_err(TransferError::Lost)
+    }
+
+    /// Writes all that was sent to the stream, which may collect it.
+    fn write_out(&mut self) -> Result<(), TransferError> {
         let bytes = self.buffer.get(..self.used).unwrap_or_default();
-        let written = self.inner.write_all(bytes).and_then(|()| self.inner.flush());
+        let written = self.inner.write_all(bytes);
         self.used = 0;
         written.map_err(TransferError::Lost)
     }

@@ -80,11 +80,16 @@ pub(super) enum Asked {
 }
 
 impl AskedOptions {
-    /// Returns the question for this account. Looks at the host's files.
+    /// Returns the question for this account, of files with this lock. Looks at the host's files.
     ///
     /// # Errors
     /// The fault of an option, and what to write.
-    pub(super) fn read(&self, details: &DetailOptions, account: &Account) -> Result<Asked> {
+    pub(super) fn read(
+        &self,
+        details: &DetailOptions,
+        lock: Option<String>,
+        account: &Account,
+    ) -> Result<Asked> {
         let is_of_a_file = self.read.is_some() || self.write.is_some();
         if details.size.is_some() && !is_of_a_file {
             bail!("--size needs --read or --write");
@@ -96,10 +101,10 @@ impl AskedOptions {
             |endpoint| SocketFacts { account: account.name.clone(), uid: account.uid, endpoint };
         let (access, unseen) = if let Some(path) = &self.read {
             let (facts, unseen) = file(path, details.size, account, Purpose::Read);
-            (Access::Read(facts), unseen)
+            (Access::Read(FileFacts { lock, ..facts }), unseen)
         } else if let Some(path) = &self.write {
             let (facts, unseen) = file(path, details.size, account, Purpose::Write);
-            (Access::Write(facts), unseen)
+            (Access::Write(FileFacts { lock, ..facts }), unseen)
         } else if let Some(text) = &self.forward {
             let endpoint = forward(text, details.address)?;
             let unseen = unresolved(&endpoint);
@@ -148,7 +153,8 @@ fn file(
         }
     };
     let size = size.unwrap_or(if purpose == Purpose::Read { there } else { 0 });
-    (FileFacts { path, account: account.name.clone(), uid: account.uid, size }, unseen)
+    let (account, uid) = (account.name.clone(), account.uid);
+    (FileFacts { path, account, uid, size, lock: None }, unseen)
 }
 
 /// Returns a path without links, and the size of the file. A file to write need not exist, but its

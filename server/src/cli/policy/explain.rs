@@ -91,21 +91,33 @@ struct CommandOptions {
     /// Variable to set for the command; repeatable
     #[arg(long, value_name = "NAME=VALUE", hide_short_help = true)]
     env: Vec<OsString>,
-    /// Lock to hold while the command runs
+    /// Lock to hold meanwhile, for COMMAND, --read and --write
     #[arg(long, value_name = "NAME", hide_short_help = true)]
     lock: Option<String>,
 }
 
 impl CommandOptions {
-    /// Returns one of the options that were given, if any was.
-    fn given(&self) -> Option<&'static str> {
+    /// Returns one of the options that were given and are of commands alone, if any was.
+    fn given(&self, asked: &Asked) -> Option<&'static str> {
+        let is_of_files = matches!(asked, Asked::Access(access, _) if access.file().is_some());
         let options = [
             ("--shell", self.shell),
             ("--cwd", self.cwd.is_some()),
             ("--env", !self.env.is_empty()),
-            ("--lock", self.lock.is_some()),
+            ("--lock", self.lock.is_some() && !is_of_files),
         ];
         options.into_iter().find(|(_, given)| *given).map(|(option, _)| option)
+    }
+
+    /// Returns the name of the lock, if one was given.
+    ///
+    /// # Errors
+    /// It can't be the name of a lock.
+    fn lock(&self) -> Result<Option<String>> {
+        let Some(name) = self.lock.clone() else { return Ok(None) };
+        let lock = Lock { name: name.clone(), wait_ms: 0 };
+        Request::exec(["x"]).lock(lock).build().map_err(told)?;
+        Ok(Some(name))
     }
 
     fn request(&self, words: Vec<OsString>) -> Result<Request> {
@@ -145,8 +157,9 @@ pub(super) fn run(options: &ExplainOptions, out: &mut impl Write) -> Result<u8> 
     };
     let principal = Principal { user: options.user.clone(), groups: options.group.clone() };
     let (context, account) = (context(options)?, account(options.account.as_deref())?);
-    let asked = options.asked.read(&options.details, &account)?;
-    let of_a_command = options.command.given().filter(|_| !matches!(asked, Asked::Command(_)));
+    let asked = options.asked.read(&options.details, options.command.lock()?, &account)?;
+    let is_of_a_command = matches!(asked, Asked::Command(_));
+    let of_a_command = options.command.given(&asked).filter(|_| !is_of_a_command);
     if let Some(option) = of_a_command {
         bail!("{option} needs a COMMAND");
     }

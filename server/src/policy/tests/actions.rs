@@ -11,7 +11,7 @@ use super::{
 const APP: Uid = Uid::from_raw(1000);
 
 fn file(path: &str, size: u64) -> FileFacts {
-    FileFacts { path: path.into(), account: "app".into(), uid: APP, size }
+    FileFacts { path: path.into(), account: "app".into(), uid: APP, size, lock: None }
 }
 
 fn socket(endpoint: Endpoint) -> SocketFacts {
@@ -164,6 +164,7 @@ fn contexts_are_of_the_vocabulary() {
             account: odd.into(),
             uid: Uid::from_raw(u32::MAX),
             size: u64::MAX,
+            lock: Some("deploy".into()),
         }),
         Access::Forward(port("web1", None, 0)),
         Access::Forward(path("/run/x")),
@@ -350,8 +351,11 @@ fn a_denial_says_what_may_not_be_done() {
 
 #[test]
 fn the_rule_that_is_offered_permits_this_access_and_no_other() {
+    let locked = |lock: &str| FileFacts { lock: Some(lock.into()), ..file("/srv/data", 10) };
     let more = [
         Access::Read(file("/srv/\"a\\\n", 1)),
+        Access::Read(locked("deploy/\"web\"")),
+        Access::Read(locked("deploy/db")),
         Access::Forward(path("/run/x")),
         Access::Forward(port("web1", None, 0)),
         Access::Listen(port("", Some("0.0.0.0"), 80)),

@@ -14,6 +14,12 @@ use super::{
 };
 use crate::process::{error::lacking, program};
 
+/// The folders in which the packages of OpenSSH have its server for files, which are in no PATH: of Debian, of Fedora
+/// and Alpine, of SUSE and Arch.
+const SFTP_FOLDERS: [&[u8]; 3] = [b"/usr/lib/openssh", b"/usr/libexec/openssh", b"/usr/lib/ssh"];
+/// The name of that program.
+const SFTP_SERVER: &str = "sftp-server";
+
 /// The reason why a look has found nothing.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Unfound {
@@ -106,9 +112,10 @@ fn path_of_folder(folder: &Place) -> Result<PathBuf, Unfound> {
     }
 }
 
-/// Finds a program as execvp(3) does, by the child's PATH and from its folder, with two
+/// Finds a program as execvp(3) does, by the child's PATH and from its folder, with three
 /// differences: an empty element of PATH, which would mean that folder and is mostly a mistake, is
-/// skipped, and a file without a `#!` line is not passed to the shell.
+/// skipped; a file without a `#!` line is not passed to the shell; and `sftp-server` is also looked
+/// for where OpenSSH's packages have it.
 fn search(
     walk: &mut Walk<'_>,
     name: &OsStr,
@@ -125,7 +132,8 @@ fn search(
     }
     let mut obstacle = None;
     let elements = path.as_bytes().split(|&byte| byte == b':').filter(|e| !e.is_empty());
-    for element in elements.take(FOLDERS) {
+    let further = if name == SFTP_SERVER { &SFTP_FOLDERS[..] } else { &[] };
+    for element in elements.take(FOLDERS).chain(further.iter().copied()) {
         let program = cwd.join(OsStr::from_bytes(element)).join(name);
         match executable(walk, &program) {
             Ok(place) => return Ok((program, place)),
@@ -249,6 +257,27 @@ mod tests {
         let beyond = script_of(folder.path(), "/usr/bin/env sh", &path(FOLDERS));
         assert_ne!(within.facts.writable, beyond.facts.writable);
         assert!(matches!(beyond.facts.writable, Some(Writable::Open { .. })), "{beyond:?}");
+    }
+
+    #[test]
+    fn the_sftp_server_is_found_in_openssh_s_folders_behind_path() {
+        let named = |name: &str, search: &str| {
+            find(&Find { search: search.into(), ..order(Path::new(name)) }, Reach::Anywhere)
+        };
+        let folders = SFTP_FOLDERS.map(|folder| Path::new(OsStr::from_bytes(folder)));
+        // Without the package, nothing can be found.
+        if let Some(program) =
+            folders.iter().map(|folder| folder.join(SFTP_SERVER)).find(|file| file.is_file())
+        {
+            let found = named(SFTP_SERVER, "/nowhere").unwrap();
+            assert_eq!(found.facts.program, program);
+            assert!(named("ssh-keysign", "/nowhere").is_err(), "another program of that folder");
+        }
+        let own = tempfile::tempdir().unwrap();
+        let program = own.path().join(SFTP_SERVER);
+        std::fs::copy("/bin/true", &program).unwrap();
+        let found = named(SFTP_SERVER, own.path().to_str().unwrap()).unwrap();
+        assert_eq!(found.facts.program, program);
     }
 
     #[test]

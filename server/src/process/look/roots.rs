@@ -89,6 +89,9 @@ pub enum PlaceKind {
     Inside,
     /// It stands for the one source.
     Itself,
+    /// It stands for the one source, and is the root of the host, a home, or a folder above one:
+    /// nothing is deleted in it.
+    Home,
     /// The one source goes into it, under this name.
     Named(Vec<u8>),
     /// A folder of this name is made in it, which each source goes into.
@@ -129,9 +132,10 @@ impl Root {
             Self::Place { kind: PlaceKind::Named(name) | PlaceKind::NewFolder(name), .. } => {
                 Some(name)
             }
-            Self::Place { kind: PlaceKind::Inside | PlaceKind::Itself, .. } | Self::Lost { .. } => {
-                None
+            Self::Place {
+                kind: PlaceKind::Inside | PlaceKind::Itself | PlaceKind::Home, ..
             }
+            | Self::Lost { .. } => None,
         }
     }
 

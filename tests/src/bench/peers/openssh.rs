@@ -12,6 +12,13 @@ use crate::bench::measure::quiet;
 use crate::bench::stage::free_port;
 use crate::skip;
 
+/// Where distributions put the server of SFTP, which is what their `sshd` is configured to start.
+const SFTP_SERVERS: [&str; 3] = [
+    "/usr/lib/openssh/sftp-server",
+    "/usr/libexec/openssh/sftp-server",
+    "/usr/lib/ssh/sftp-server",
+];
+
 /// The limit on connections to OpenSSH's server that have not authenticated yet.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Startups {
@@ -166,6 +173,8 @@ fn configuration(folder: &Path, port: u16, startups: Startups) -> Result<String>
         "UsePAM no\nStrictModes no\nPasswordAuthentication no\nPermitRootLogin yes\nLogLevel ERROR\n\
          PrintMotd no\nPrintLastLog no\nX11Forwarding no\n",
     );
+    let installed = SFTP_SERVERS.into_iter().find(|program| Path::new(program).exists());
+    writeln!(text, "Subsystem sftp {}", installed.unwrap_or("internal-sftp"))?;
     if startups == Startups::Raised {
         text.push_str("MaxSessions 10000\nMaxStartups 10000\nPerSourceMaxStartups none\n");
     }

@@ -91,6 +91,7 @@ fn what_is_no_host_is_refused_with_what_to_write() {
         ("web1:99999:x", "1 to 65535"),
         ("@web:22:x", "hosts.toml"),
         ("a,b:22:x", "hosts.toml"),
+        ("a:7001,b:7002:/x", "was read as `a`"),
         ("ssh://web1/x", "HOST:PATH"),
         ("scp://web1/x", "HOST:PATH"),
     ] {
@@ -110,14 +111,16 @@ fn one_side_is_here_and_the_other_one_is_not() {
         sides(&["a", "b/", "web1:/srv"]).unwrap(),
         push(LocalSources::Paths(paths(&["a", "b/"])))
     );
-    assert_eq!(sides(&["-", "web1:/srv"]).unwrap(), push(LocalSources::Standard));
+    for stream in ["-", "/dev/stdin", "/dev/fd/0"] {
+        assert_eq!(sides(&[stream, "web1:/srv"]).unwrap(), push(LocalSources::Standard));
+    }
     let fetched = sides(&["web1:/srv", "web1:x*", "."]).unwrap();
     let to_here = LocalTarget::Path(b".".to_vec());
     assert_eq!(fetched, Sides::Fetch { from: to, paths: paths(&["/srv", "x*"]), to: to_here });
-    assert!(matches!(
-        sides(&["web1:x", "-"]).unwrap(),
-        Sides::Fetch { to: LocalTarget::Standard, .. }
-    ));
+    for stream in ["-", "/dev/stdout", "/proc/self/fd/1"] {
+        let sides = sides(&["web1:x", stream]).unwrap();
+        assert!(matches!(sides, Sides::Fetch { to: LocalTarget::Standard, .. }), "{stream}");
+    }
 }
 
 #[test]

@@ -6,13 +6,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rcmd_transfer::{
-    Destination, FailureKind, Landing, NoObserver, Summary, TransferError, TransferSource,
+    Destination, FailureKind, Landing, NoObserver, Summary, TransferError, TransferLimits,
+    TransferSource,
 };
 use rustix::fs::CWD;
 
 use super::*;
 use crate::arguments::places::LocalTarget;
 use crate::files::asked::Asked;
+use crate::files::scratch::Scratch;
 use crate::files::shown::{Shown, ShownFile};
 
 fn bytes(path: &Path) -> Vec<u8> {
@@ -41,7 +43,8 @@ fn run_with<T>(
     host: impl FnOnce(PipeReader, PipeWriter) -> T,
 ) -> (EngineEnd, T, Vec<ShownFile>) {
     let (feed, shown) = mpsc::channel(1_000);
-    let watcher = Watcher { host: 0, feed, tally: Arc::default(), asked, shows_all: true };
+    let watcher =
+        Watcher { host: 0, feed, tally: Arc::default(), asked, prefix: None, shows_all: true };
     let engine = Engine::start(part, options(), watcher).unwrap();
     let ended = host(PipeReader::new(engine.to_host), PipeWriter::new(engine.from_host));
     let end = engine.end.blocking_recv().unwrap();
@@ -65,7 +68,8 @@ fn sends(
 
 fn fetch(to: &Path, paths: &[&str], has_several: bool) -> (Part, Asked) {
     let landing = Landing { is_itself: false, has_several };
-    let place = LocalPlace::new(LocalTarget::Path(bytes(to)), landing, None, false);
+    let to = LocalTarget::Path(bytes(to));
+    let place = LocalPlace::new(to, landing, None, None, false, Scratch::default());
     let paths: Vec<_> = paths.iter().map(|path| path.as_bytes().to_vec()).collect();
     (Part::Receives(place), Asked::of(&paths, false))
 }
@@ -131,6 +135,31 @@ fn a_host_that_is_asked_for_one_file_gives_that_or_nothing() {
         assert_eq!((counts.sent, counts.failed), (sent, 2 - sent), "{told:?}");
     }
     assert_eq!(fs::read(path("kept")).unwrap(), b"evil");
+}
+
+#[test]
+fn a_host_sends_no_more_than_was_said() {
+    let place = tempfile::tempdir().unwrap();
+    let path = |name: &str| place.path().join(name);
+    fs::create_dir(path("d")).unwrap();
+    fs::write(path("small"), b"1234").unwrap();
+    fs::write(path("large"), b"12345").unwrap();
+    let limited = || {
+        let (part, asked) = fetch(&path("d"), &["/srv/*"], true);
+        let Part::Receives(place) = part else { panic!("it receives") };
+        let limits = TransferLimits { file_bytes: 4, bytes: 4, entries: 1 };
+        (Part::Receives(place.limited(limits)), asked)
+    };
+    let (small, large) = (path("small"), path("large"));
+    let (part, asked) = limited();
+    let (end, _, told) = run_with(part, asked, sends(&[(&large, "large")]));
+    assert_eq!(end.transfer.unwrap().counts.failed, 1);
+    assert_eq!(told[0].failure.as_ref().unwrap().kind, FailureKind::TooBig);
+    let (part, asked) = limited();
+    let (end, _, _) = run_with(part, asked, sends(&[(&small, "a"), (&small, "b")]));
+    let error = end.transfer.unwrap_err();
+    assert!(matches!(error, TransferError::Local(_)), "{error:?}");
+    assert!(!path("d/large").exists() && !path("d/b").exists());
 }
 
 #[test]

@@ -4,9 +4,11 @@
 use std::env;
 use std::ffi::OsStr;
 use std::fs;
+use std::io::{self, Read as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
+use rcmd_certs::files;
 use rcmd_protocol::outcome::{ErrorKind, WireError};
 
 use super::CopyWork;
@@ -16,6 +18,25 @@ use crate::arguments::places::LocalTarget;
 pub(super) fn is_file_with_colon(typed: &OsStr) -> bool {
     let bytes = typed.as_bytes();
     bytes.contains(&b':') && !bytes.contains(&b'/') && Path::new(typed).symlink_metadata().is_ok()
+}
+
+/// Reads a file of patterns, or standard input for `-`.
+///
+/// # Errors
+/// It can't be read, or has more bytes than `most`.
+pub(super) fn patterns(path: &Path, most: u64) -> Result<Vec<u8>, String> {
+    if path != Path::new("-") {
+        return files::read_shown(path, most).map_err(|error| error.to_string());
+    }
+    let mut bytes = Vec::new();
+    let read = io::stdin().lock().take(most + 1).read_to_end(&mut bytes);
+    match read {
+        Ok(count) if count as u64 > most => {
+            Err(format!("standard input is longer than {most} bytes"))
+        }
+        Ok(_) => Ok(bytes),
+        Err(error) => Err(format!("cannot read standard input: {error}")),
+    }
 }
 
 /// Refuses to delete in the root and in a home, whichever way it is written.

@@ -4,7 +4,7 @@
     reason = "a thread `files` or `digests`, a helper, and programs that serve nobody"
 )]
 
-use std::{os::unix::ffi::OsStrExt as _, path::Path, sync::Arc};
+use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _, path::Path, sync::Arc};
 
 use rcmd_certs::text::printable;
 use rcmd_transfer::{
@@ -20,7 +20,7 @@ use super::{
     FindRoots, PlaceKind, ROOTS, Root, RootFailure, WantedRoots,
     expand::{expand, kind_at},
 };
-use crate::process::plan::Handed;
+use crate::process::{look::path_of, plan::Handed};
 
 /// Finds the roots of an order. May wait for the file system.
 ///
@@ -98,6 +98,7 @@ impl Finding {
         let (folder, kind) = Destination::at(&start, &path, landing)?.into_parts();
         let kind = match kind {
             DestinationKind::Inside => PlaceKind::Inside,
+            DestinationKind::Itself if is_home(home, folder.as_fd()) => PlaceKind::Home,
             DestinationKind::Itself => PlaceKind::Itself,
             DestinationKind::Named(name) => PlaceKind::Named(name),
             DestinationKind::NewFolder(name) => PlaceKind::NewFolder(name),
@@ -169,6 +170,22 @@ impl Finding {
         }
         Ok(number)
     }
+}
+
+/// Returns whether a folder is the root of the host, the account's home or another's, or above one.
+fn is_home(home: &Path, folder: BorrowedFd<'_>) -> bool {
+    let Ok(path) = path_of(folder) else {
+        return true;
+    };
+    let flags = OFlags::PATH | OFlags::DIRECTORY;
+    let own = open_typed(CWD, home.as_os_str().as_bytes(), flags);
+    let own = own.ok().and_then(|home| path_of(home.as_fd()).ok());
+    let parts: Vec<_> = path.iter().skip(1).map(OsStr::as_bytes).collect();
+    let is_by_name = matches!(
+        &parts[..],
+        [] | [b"home" | b"root" | b"Users"] | [b"home" | b"Users", _] | [b"var", b"root"]
+    );
+    is_by_name || own.is_some_and(|home| home.starts_with(&path))
 }
 
 fn size(folder: BorrowedFd<'_>, entry: &[u8]) -> u64 {

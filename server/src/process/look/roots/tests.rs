@@ -152,6 +152,29 @@ fn a_place_is_judged_by_its_own_path_also_before_it_is_there() {
 }
 
 #[test]
+fn a_root_and_a_home_are_known_whichever_way_a_path_leads_there() {
+    let home = home();
+    let root = home.path().canonicalize().unwrap();
+    symlink("/", root.join("top")).unwrap();
+    symlink(".", root.join("t/back")).unwrap();
+    symlink("..", root.join("up")).unwrap();
+    let kind = |path: &str, is_itself| {
+        let wanted = WantedRoots::Place { is_itself, has_several: false };
+        match find(&root, wanted, &[path]).unwrap().roots.remove(0) {
+            Root::Place { kind, .. } => kind,
+            other => panic!("{other:?}"),
+        }
+    };
+    for path in [".", "~", "/", "top", "top/", "up", "t/..", root.to_str().unwrap()] {
+        assert_eq!(kind(path, true), PlaceKind::Home, "{path}");
+        assert_eq!(kind(path, false), PlaceKind::Inside, "{path}");
+    }
+    for path in ["t", "cur", "t/back", "/etc", "/usr"] {
+        assert_eq!(kind(path, true), PlaceKind::Itself, "{path}");
+    }
+}
+
+#[test]
 fn an_answer_that_names_what_it_does_not_pass_on_is_none() {
     let open = || vec![OwnedFd::from(File::open("/").unwrap())];
     let source = |folder, entry: &[u8]| {

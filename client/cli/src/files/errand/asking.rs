@@ -1,0 +1,77 @@
+//! What a host is asked for, and this end's part in it.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+
+use rcmd_client::{Client, Command, Stdio, TransferVerb, WireError};
+
+use super::Errands;
+use crate::arguments::places::last_name;
+use crate::files::asked::Asked;
+use crate::files::engine::Part;
+use crate::files::local::LocalPlace;
+use crate::settings::copy::{CopyHost, CopyWork};
+
+impl Errands {
+    /// Returns what the host is asked for.
+    pub(super) fn command(&self, host: &CopyHost, client: &Client) -> Command {
+        let (verb, paths) = match &self.run.work {
+            CopyWork::Push { to, landing, .. } => {
+                let (is_itself, has_several) = (landing.is_itself, landing.has_several);
+                (TransferVerb::Receive { is_itself, has_several }, std::slice::from_ref(to))
+            }
+            CopyWork::Fetch { paths, is_literal, .. } => {
+                (TransferVerb::Send { is_literal: *is_literal }, &paths[..])
+            }
+        };
+        let mut command = client.transfer(verb, paths.iter().map(|path| OsStr::from_bytes(path)));
+        command.stdin(Stdio::Piped);
+        if let Some(user) = &host.user {
+            command.user(user);
+        }
+        if let Some(limit) = self.run.timeout {
+            command.timeout(limit);
+        }
+        if let Some((name, wait)) = &self.run.lock {
+            command.lock(name, *wait);
+        }
+        command
+    }
+
+    /// Returns this end's part, and what may come from the host.
+    pub(super) fn part(&self, place: usize) -> (Part, Asked) {
+        match &self.run.work {
+            CopyWork::Push { .. } => (Part::Sends(self.sources.clone()), Asked::Any),
+            CopyWork::Fetch { paths, is_literal, to, landing } => {
+                let folder = self.folders.get(place).cloned().filter(|_| self.run.is_set);
+                let (is_dry, scratch) = (self.run.options.dry_run, self.scratch.clone());
+                let name = paths.first().and_then(|path| last_name(path));
+                let place = LocalPlace::new(to.clone(), *landing, folder, name, is_dry, scratch);
+                let place = place.limited(self.run.limits);
+                (Part::Receives(place), Asked::of(paths, *is_literal))
+            }
+        }
+    }
+
+    /// Returns what the path of an entry of the destination begins with in the paths of the source. A host tells of what
+    /// was deleted by its path in the destination.
+    pub(super) fn prefix(&self) -> Option<Vec<u8>> {
+        match (&self.run.work, &self.sources.found[..]) {
+            (CopyWork::Push { landing, .. }, [source]) if landing.is_itself => {
+                Some(source.clone().into_parts().name)
+            }
+            _ => None,
+        }
+    }
+
+    /// Adds to a failure how a file is written that looks like a port.
+    pub(super) fn or_no_port(&self, failure: WireError) -> WireError {
+        match &self.run.instead_of_port {
+            Some(instead) => {
+                let hint = failure.hint.clone().unwrap_or_default();
+                failure.hint(format!("{instead} {hint}").trim().to_owned())
+            }
+            None => failure,
+        }
+    }
+}

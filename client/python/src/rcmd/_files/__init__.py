@@ -1,0 +1,1 @@
+"""Copies of files, which the program `rcmd-client` makes."""
