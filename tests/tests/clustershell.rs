@@ -161,7 +161,8 @@ fn sets_and_their_folding_are_clustershells() {
     let mut answers = BufReader::new(oracle.stdout.take().unwrap());
 
     let inventory = inventory();
-    let (mut equal, mut refused, mut ours_alone) = (0, 0, 0);
+    let (mut equal, mut refused, mut ours_alone, mut theirs_alone) = (0, 0, 0, 0);
+    let mut folded_otherwise = Vec::new();
     let mut differing = Vec::new();
     for text in expressions {
         let mut line = String::new();
@@ -172,10 +173,14 @@ fn sets_and_their_folding_are_clustershells() {
                 let theirs: Vec<_> = theirs.iter().map(|name| name.as_str().unwrap()).collect();
                 let folded = set.fold();
                 if sorted(&set) != theirs {
-                    differing.push(format!("{text}: {:?}, theirs: {theirs:?}", sorted(&set)));
-                } else if folded != answer["fold"].as_str().unwrap() {
-                    differing.push(format!("{text}: {folded}, theirs: {}", answer["fold"]));
-                } else if !set.is_empty() {
+                    differing
+                        .push(told(&format!("{text}: {:?}, theirs: {theirs:?}", sorted(&set))));
+                    continue;
+                }
+                if folded != answer["fold"].as_str().unwrap() {
+                    folded_otherwise.push(format!("{text}: {folded}, theirs: {}", answer["fold"]));
+                }
+                if !set.is_empty() {
                     let again = evaluated(&folded, &inventory);
                     assert!(again.is_ok_and(|again| sorted(&again) == theirs), "{text}");
                 }
@@ -198,20 +203,40 @@ fn sets_and_their_folding_are_clustershells() {
                 ),
                 Some(_),
             ) => ours_alone += 1,
+            // More names than we take.
+            (Err(Fault::TooMany(_)), Some(_)) => ours_alone += 1,
+            // `[1-2]000000000`, whose ends are a billion apart, which is more than it takes.
+            (Ok(_), None) if answer["error"] == "AssertionError: range too large" => {
+                theirs_alone += 1;
+            }
             // `[1-5-27]`, of which it makes something.
             (Err(Fault::NoNumber(text)), Some(_)) if text.contains('-') => ours_alone += 1,
             // `[0-000]`, of which it drops the zeros.
             (Err(Fault::UnequalWidths(ends)), Some(_)) if !ends.contains(|c| !"0-".contains(c)) => {
                 ours_alone += 1;
             }
-            (ours, _) => differing.push(format!("{text}: {ours:?}, theirs: {answer}")),
+            (ours, _) => differing.push(told(&format!("{text}: {ours:?}, theirs: {answer}"))),
         }
     }
     assert!(oracle.wait().unwrap().success());
-    eprintln!("{equal} equal, {refused} refused by both, {ours_alone} by us alone");
+    eprintln!(
+        "{equal} equal, of which {} are folded otherwise; {refused} refused by both, {ours_alone} by us \
+         alone, {theirs_alone} by ClusterShell alone\n{}",
+        folded_otherwise.len(),
+        folded_otherwise.join("\n"),
+    );
+    let differences = differing.len();
     differing.truncate(20);
-    assert!(differing.is_empty(), "{}", differing.join("\n"));
+    assert!(differing.is_empty(), "{differences} differ:\n{}", differing.join("\n"));
     assert!(equal * 2 > count && ours_alone * 20 < count, "{equal} {refused} {ours_alone}");
+    assert!(theirs_alone * 1_000 < count, "{theirs_alone}");
+    // Where several foldings are as short, the two choose another one now and then.
+    assert!(folded_otherwise.len() * 5_000 <= count, "{}", folded_otherwise.len());
+}
+
+/// Returns the beginning of what is told of a difference: a set may have a million names.
+fn told(text: &str) -> String {
+    text.chars().take(1_000).collect()
 }
 
 #[test]
