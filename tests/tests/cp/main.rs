@@ -4,6 +4,7 @@ mod ends;
 mod landing;
 mod listing;
 mod many;
+mod pacing;
 mod pushing;
 mod shown;
 mod tree;

@@ -1,13 +1,14 @@
 //! The command line of `cp`.
 
 use std::ffi::OsString;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue};
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, ValueHint};
 
-use super::{Common, Refused, duration};
+use super::{Common, Refused, duration, rate};
 
 const USAGE: &str = "rcmd-client cp [OPTIONS] SRC... DST";
 
@@ -148,6 +149,12 @@ pub(crate) struct CopyArguments {
     /// The exit status is 124. What was transferred by then stays.
     #[arg(long, value_name = "DURATION", value_parser = duration::parse_limit, hide_short_help = true)]
     pub(crate) timeout: Option<Duration>,
+    /// Transfer no more than this a second, such as 500K or 20Mbit
+    ///
+    /// For all hosts together, in both directions. K, M and G are 1,024s of bytes, KB, MB and GB 1,000s, kbit, Mbit
+    /// and Gbit bits; a number alone counts K, as for rsync.
+    #[arg(long, value_name = "RATE", value_parser = rate::parse, hide_short_help = true)]
+    pub(crate) bwlimit: Option<NonZeroU64>,
     /// Hosts at a time [default: 16]
     #[arg(short = 'f', long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     #[arg(hide_short_help = true)]
@@ -185,6 +192,7 @@ const OPTIONS: &[(&[&str], &str)] = &[
     (&["-u"], "Write --update; a user is named with -l USER."),
     (&["-L", "-H", "--dereference"], "Links in what is typed are followed, and none below it."),
     (&["--inplace"], "Write --in-place."),
+    (&["--limit-rate"], "Write --bwlimit, as in --bwlimit 500K."),
     (&["--itemize-changes"], "Write --itemize."),
     (&["--del", "--delete-after", "--delete-before", "--delete-during"], "Write --delete."),
     (&["--max-size", "--min-size"], "Choose files with --include and --exclude."),
@@ -296,7 +304,8 @@ mod tests {
             (&["--owner", "a", "h:b"], "`rcmd-client cp -h`"),
             (&["--chown", "root", "a", "h:b"], "unexpected argument"),
             (&["--delta", "a", "h:b"], "unexpected argument"),
-            (&["--bwlimit", "1", "a", "h:b"], "unexpected argument"),
+            (&["--bwlimit", "10mb", "a", "h:b"], "10MB or 10Mbit"),
+            (&["--bwlimit", "0", "a", "h:b"], "leave the option out"),
             (&["--delete", "a", "h:b"], "--recursive"),
             (&["--max-delete", "3", "a", "h:b"], "--delete"),
             (&["-p", "--no-preserve", "a", "h:b"], "cannot be used with"),

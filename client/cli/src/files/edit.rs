@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use super::display::Display;
 use super::errand::{Errands, Word};
 use super::local::{Sources, open_fetched, private_folder};
+use super::run::pace::Pace;
 use super::verdict::{FAILED, HostEnd};
 use crate::session;
 use crate::settings::Verbosity;
@@ -162,7 +163,8 @@ async fn transfer(run: CopyRun, config: Config) -> Result<HostEnd, WireError> {
     let (_words, word) = watch::channel(Word::default());
     let tallies = Arc::clone(&display.tallies);
     let (run, folders) = (Arc::new(run), Vec::new());
-    let errands = Errands { run, config, sources, folders, feed: feed.clone(), tallies, word };
+    let (pace, feed_of_one) = (Pace::new(run.rate), feed.clone());
+    let errands = Errands { run, config, sources, folders, feed: feed_of_one, tallies, pace, word };
     let end = errands.one().await;
     display.finish(feed).await;
     Ok(end)

@@ -12,7 +12,7 @@ use rcmd_client::{ChildStdout, Client, Config, ErrorKind, Outcome, TransferVerb,
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
-use super::errand::hear;
+use super::pipe::hear;
 use super::verdict;
 use super::words;
 use crate::output::sink::Place;

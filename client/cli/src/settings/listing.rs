@@ -130,6 +130,7 @@ impl Edit {
             options: TransferOptions { checksum: true, ..TransferOptions::default() },
             timeout: None,
             lock: None,
+            rate: None,
             fanout: 1,
             show: CopyShow { json: false, itemize: false, progress: false, verbosity },
             instead_of_port: None,
