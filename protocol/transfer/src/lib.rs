@@ -40,6 +40,7 @@
 //! | `report`, `failure` | events, counts, errors |
 //! | `confine` | what a process that only transfers gives up |
 //! | `beneath`, `list`, `facts`, `name` | folders beneath a root, names, what the system says of files |
+//! | `packing`, `chunks` | content in a smaller form, and what of it is there already |
 //! | `wire`, `fields`, `digest`, `limits` | messages, their parts, digests, and every limit |
 //!
 //! `docs/transfer.md` specifies the wire.
@@ -50,6 +51,7 @@
 )]
 
 mod beneath;
+mod chunks;
 mod confine;
 mod destination;
 mod digest;
@@ -60,6 +62,7 @@ mod limits;
 mod list;
 mod name;
 mod options;
+mod packing;
 mod receive;
 mod report;
 mod resolve;

@@ -8,14 +8,16 @@ mod doomed;
 mod files;
 mod finish;
 mod folders;
+mod known;
 mod links;
 mod partial;
 mod place;
 mod target;
+mod writing;
 
 use std::{
     cell::{Cell, RefCell},
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     fs::File,
     io::{self, Read, Write},
     rc::Rc,
@@ -35,8 +37,9 @@ use crate::{
     fields::Body,
     limits,
     options::TransferOptions,
+    packing::Unpacker,
     report::{FileAction, FileEvent, FileKind, FileNotes, Observer, Summary, Tally},
-    transfer::{Cancel, Transfer, TransferLimits, hear_hello, say_hello},
+    transfer::{Cancel, Transfer, TransferLimits, hear_hello, refuse, say_hello},
     wire::{MessageReader, MessageWriter, Role, ToReceiver, ToSender},
 };
 
@@ -61,8 +64,10 @@ impl Transfer {
         let mut reader = MessageReader::new(reader);
         let mut writer = MessageWriter::new(writer);
         say_hello(&mut writer, Role::Receiver, self.options.as_ref())?;
-        let heard = hear_hello(&mut reader, Role::Receiver, self.options.as_ref())?;
+        let heard = hear_hello(&mut reader, Role::Receiver, self.options.as_ref());
+        let heard = heard.inspect_err(|error| refuse(&mut writer, Role::Receiver, error))?;
         let options = self.options.or(heard).unwrap_or_default();
+        let is_delta = options.delta && !options.in_place;
         let mut receiver = Receiver {
             writer,
             body: Body::default(),
@@ -92,6 +97,11 @@ impl Transfer {
             contents: blake3::Hasher::new(),
             deletions: Deletions::default(),
             stopped: false,
+            tells_chunks: self.tells_chunks && is_delta,
+            chunks_at_once: self.chunks_at_once,
+            known: 0,
+            deferred: VecDeque::new(),
+            unpacker: Unpacker::default(),
         };
         let ended = receiver.run(&mut reader).map_err(|error| receiver.cancel.why(error));
         if let Err(error) = &ended {
@@ -134,6 +144,8 @@ struct Pending {
     /// Names that are made when it is there.
     links: Vec<WaitingLink>,
     offer: Option<Offer>,
+    /// How many of its chunks the sender was told of.
+    known: u64,
 }
 
 /// A part of a file that was offered to the sender.
@@ -206,12 +218,21 @@ struct Receiver<'o, W> {
     contents: blake3::Hasher,
     deletions: Deletions,
     stopped: bool,
+    /// The sender may learn which chunks a file has that is replaced.
+    tells_chunks: bool,
+    chunks_at_once: u64,
+    /// How many chunks it was told of, of files whose content has not come.
+    known: u64,
+    /// The files of which it is told when there is room: their numbers and sizes.
+    deferred: VecDeque<(u64, u64)>,
+    unpacker: Unpacker,
 }
 
 impl<W: Write> Receiver<'_, W> {
     fn run<R: Read>(&mut self, reader: &mut MessageReader<R>) -> Result<Summary, TransferError> {
         loop {
             self.cancel.check()?;
+            self.want_deferred()?;
             if !reader.is_ready() {
                 self.writer.flush()?;
             }
@@ -242,6 +263,8 @@ impl<W: Write> Receiver<'_, W> {
                 }
                 ToReceiver::Data(content) => self.on_data(content)?,
                 ToReceiver::Hole(length) => self.on_hole(length)?,
+                ToReceiver::Packed { length, packed } => self.on_packed(length, packed)?,
+                ToReceiver::Copy { offset, length } => self.on_copy(offset, length)?,
                 ToReceiver::End { digest, grew } => self.on_end(digest, grew)?,
                 ToReceiver::Abandon { index, again, failure } => {
                     self.on_abandon(index, again, failure)?;

@@ -188,7 +188,7 @@ pub struct Progress {
     pub announced: u64,
     /// Entries of which is known what became of them.
     pub settled: u64,
-    /// Bytes of content that crossed the stream, holes not counted.
+    /// Bytes of content that have come, packed or not, and of what was copied at the destination; holes not counted.
     pub crossed: u64,
 }
 
@@ -215,7 +215,7 @@ impl Withheld {
 pub struct Summary {
     /// How many of each there were.
     pub counts: Counts,
-    /// Bytes of content that crossed the stream, holes and what was there already not counted.
+    /// Bytes of content as they crossed the stream, packed ones as such; holes and what was there already not counted.
     pub crossed: u64,
     /// A digest of what was announced of every entry, in order, and of each content that was sent. The same tree sent
     /// to an empty place has the same digest again, unless one of its folders has more than about 130,000 entries.
@@ -282,11 +282,13 @@ pub(crate) struct Tally<'o> {
     observer: &'o mut dyn Observer,
     pub(crate) counts: Counts,
     pub(crate) progress: Progress,
+    /// Bytes of content as they crossed the stream.
+    pub(crate) crossed: u64,
 }
 
 impl<'o> Tally<'o> {
     pub(crate) fn new(observer: &'o mut dyn Observer) -> Self {
-        Self { observer, counts: Counts::default(), progress: Progress::default() }
+        Self { observer, counts: Counts::default(), progress: Progress::default(), crossed: 0 }
     }
 
     /// Counts an event and passes it on.
@@ -305,9 +307,10 @@ impl<'o> Tally<'o> {
         self.progress.announced = self.progress.announced.saturating_add(bytes);
     }
 
-    /// Counts content that crossed the stream.
-    pub(crate) fn crossed(&mut self, bytes: usize) {
-        self.progress.crossed += u64::try_from(bytes).unwrap_or_default();
+    /// Counts content, and the bytes that crossed the stream for it.
+    pub(crate) fn crossed(&mut self, content: u64, bytes: usize) {
+        self.progress.crossed = self.progress.crossed.saturating_add(content);
+        self.crossed += u64::try_from(bytes).unwrap_or_default();
         self.observer.progress(&self.progress);
     }
 

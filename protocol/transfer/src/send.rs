@@ -11,6 +11,8 @@
 
 mod answers;
 mod content;
+mod known;
+mod span;
 mod walk;
 
 use std::{
@@ -20,19 +22,22 @@ use std::{
 
 use answers::{Answer, Answers};
 use content::{Part, Wanted};
+use known::Known;
 use walk::{Met, Step, Walk};
 
 use crate::{
     beneath::{Folders, Purpose},
+    chunks::Chunk,
     digest::digest_of_all,
     facts::Time,
     failure::{Failure, FailureKind, TransferError},
     fields::Body,
     limits,
     options::TransferOptions,
+    packing::Packer,
     report::{FileAction, FileEvent, FileKind, FileNotes, Observer, Summary, Tally},
     source::TransferSource,
-    transfer::{Cancel, Transfer, hear_hello, say_hello},
+    transfer::{Cancel, Transfer, hear_hello, refuse, say_hello},
     wire::{MessageReader, MessageWriter, Role, ToReceiver, ToSender},
 };
 
@@ -62,11 +67,16 @@ impl Transfer {
             // With the options here nothing needs to be heard before the first entries go out.
             Some(options) => (options.clone(), Answers::read(reader, Some(options))?),
             None => {
-                let options = hear_hello(&mut reader, Role::Sender, None)?.unwrap_or_default();
+                let heard = hear_hello(&mut reader, Role::Sender, None);
+                let heard = heard.inspect_err(|error| refuse(&mut writer, Role::Sender, error))?;
+                let options = heard.unwrap_or_default();
                 (options, Answers::read(reader, None)?)
             }
         };
+        let packer = if options.compress { Some(Packer::new()?) } else { None };
         let mut sender = Sender {
+            packer,
+            room: Vec::new(),
             writer,
             body: Body::default(),
             answers,
@@ -98,9 +108,14 @@ struct Pending {
     is_wanted: bool,
     /// The size and digest of its content, once that was sent.
     sent: Option<(u64, [u8; 32])>,
+    /// What the receiver has told of the file that it replaces.
+    known: Option<Known>,
 }
 
 struct Sender<'o, W> {
+    /// What packs content, if that is wanted, and room for content that was read.
+    packer: Option<Packer>,
+    room: Vec<u8>,
     writer: MessageWriter<W>,
     body: Body,
     answers: Answers,
@@ -199,7 +214,8 @@ impl<W: Write> Sender<'_, W> {
         };
         let size = met.facts.filter(|_| kind == FileKind::File).map_or(0, |facts| facts.size);
         self.tally.met(size);
-        self.pending.insert(self.next, Pending { met, kind, is_wanted: false, sent: None });
+        self.pending
+            .insert(self.next, Pending { met, kind, is_wanted: false, sent: None, known: None });
         self.next += 1;
         Ok(true)
     }
@@ -242,10 +258,14 @@ impl<W: Write> Sender<'_, W> {
             ToSender::Resume { index, length, step, digests } => {
                 self.want(Wanted { index, part: Some(Part { length, step, digests }) })
             }
+            ToSender::Known { index, average, offset, chunks } => {
+                self.learn(index, average, offset, &chunks)
+            }
             ToSender::Outcome { index, action, notes, failure } => {
                 let Some(pending) = self.pending.remove(&index) else {
                     return Err(TransferError::Protocol("it settles what was not announced"));
                 };
+                self.answers.release(pending.known.map_or(0, |known| known.digests));
                 let sent = pending.sent.filter(|_| is_sent(action));
                 let announced =
                     pending.met.facts.filter(|_| self.options.dry_run && is_sent(action));
@@ -285,6 +305,27 @@ impl<W: Write> Sender<'_, W> {
         }
     }
 
+    /// Takes what the receiver has of a file that it will want.
+    fn learn(
+        &mut self,
+        index: u64,
+        average: u32,
+        offset: u64,
+        chunks: &[Chunk],
+    ) -> Result<(), TransferError> {
+        match self.pending.get_mut(&index) {
+            Some(pending)
+                if self.options.delta && pending.kind == FileKind::File && !pending.is_wanted =>
+            {
+                pending
+                    .known
+                    .get_or_insert_with(|| Known::new(average))
+                    .add(average, offset, chunks)
+            }
+            _ => Err(TransferError::Protocol("it tells of what it has of what is no file")),
+        }
+    }
+
     /// Queues a file's content.
     fn want(&mut self, wanted: Wanted) -> Result<(), TransferError> {
         match self.pending.get_mut(&wanted.index) {
@@ -313,7 +354,7 @@ impl<W: Write> Sender<'_, W> {
                     if counts != self.tally.counts {
                         return Err(TransferError::Differs("the numbers of files"));
                     }
-                    let crossed = self.tally.progress.crossed;
+                    let crossed = self.tally.crossed;
                     return Ok(Summary {
                         counts,
                         crossed,
@@ -323,7 +364,8 @@ impl<W: Write> Sender<'_, W> {
                     });
                 }
                 // What was asked for before the receiver knew of the end does not come any more.
-                ToSender::Need { .. } | ToSender::Resume { .. } if self.stopped => {}
+                ToSender::Need { .. } | ToSender::Resume { .. } | ToSender::Known { .. }
+                    if self.stopped => {}
                 answer => self.take(answer)?,
             }
         }

@@ -44,11 +44,11 @@ pub(super) struct Attending {
 
 impl Attending {
     /// Begins the conversation. Whether a folder may be entered or a file
-    /// read is judged as `root` was.
+    /// read is judged as each of `roots` was; without any, nothing may be.
     pub(super) fn new(
         socket: UnixStream,
         order: Arc<[u8]>,
-        root: Access,
+        roots: Vec<Access>,
         judge: JudgeFolder,
         note: TransferNote,
     ) -> Self {
@@ -56,7 +56,10 @@ impl Attending {
         let counted = Arc::clone(&denied);
         let judge = move |path: Vec<u8>, size: u64| {
             let path = PathBuf::from(OsString::from_vec(path));
-            let may = root.on(path, size).is_some_and(|access| judge(&access).is_ok());
+            let may_as = |root: &Access| {
+                root.on(path.clone(), size).is_some_and(|access| judge(&access).is_ok())
+            };
+            let may = !roots.is_empty() && roots.iter().all(may_as);
             counted.fetch_add(u64::from(!may), Ordering::Relaxed);
             may
         };
@@ -148,13 +151,21 @@ mod tests {
     };
 
     fn attending(judge: JudgeFolder) -> (Attending, StdUnixStream) {
+        attending_as(&[Access::Write], judge)
+    }
+
+    fn attending_as(
+        actions: &[fn(FileFacts) -> Access],
+        judge: JudgeFolder,
+    ) -> (Attending, StdUnixStream) {
         let (ours, theirs) = StdUnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
         let facts =
             FileFacts { path: "/srv".into(), account: "app".into(), uid: Uid::ROOT, size: 7 };
-        let (socket, root) = (UnixStream::from_std(ours).unwrap(), Access::Write(facts));
+        let roots = actions.iter().map(|action| action(facts.clone())).collect();
+        let socket = UnixStream::from_std(ours).unwrap();
         let note = TransferNote::default();
-        (Attending::new(socket, (*b"order").into(), root, judge, note), theirs)
+        (Attending::new(socket, (*b"order").into(), roots, judge, note), theirs)
     }
 
     fn denial() -> Denial {
@@ -196,6 +207,33 @@ mod tests {
         attending.step().await;
         assert_eq!(process.join().unwrap(), [true, false, true]);
         assert_eq!(attending.end().await, TransferNote::default().ended(1, None));
+    }
+
+    #[tokio::test]
+    async fn where_two_actions_are_asked_for_both_are_judged_for_each_folder() {
+        let judge = |access: &Access| {
+            let path = &access.file().unwrap().path;
+            let is_denied = match access {
+                Access::Read(_) => path.ends_with("unread"),
+                _ => path.ends_with("unwritten"),
+            };
+            if is_denied { Err(denial()) } else { Ok(()) }
+        };
+        let (mut attending, mut theirs) =
+            attending_as(&[Access::Write, Access::Read], Box::new(judge));
+        let paths = ["/srv/a", "/srv/unread", "/srv/unwritten"];
+        let process = thread::spawn(move || ask(&mut theirs, &paths));
+        attending.step().await;
+        assert_eq!(process.join().unwrap(), [true, false, false]);
+        assert_eq!(attending.end().await, TransferNote::default().ended(2, None));
+    }
+
+    #[tokio::test]
+    async fn a_transfer_that_nothing_was_permitted_to_may_enter_nothing() {
+        let (mut attending, mut theirs) = attending_as(&[], Box::new(|_: &Access| Ok(())));
+        let process = thread::spawn(move || ask(&mut theirs, &["/srv/a"]));
+        attending.step().await;
+        assert_eq!(process.join().unwrap(), [false]);
     }
 
     #[tokio::test]

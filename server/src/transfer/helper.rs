@@ -87,7 +87,8 @@ fn live() -> Result<bool> {
             let sources = sources.collect::<Result<_>>()?;
             transfer.send(input, output, sources, &mut asker)
         }
-        TransferOrder::Receive { roots, .. } => {
+        TransferOrder::Receive { roots, is_delta, .. } => {
+            let transfer = if is_delta { transfer.telling_chunks() } else { transfer };
             transfer.receive(input, output, destination(roots, &folders)?, &mut asker)
         }
         TransferOrder::List { .. } => return Ok(true),

@@ -1,5 +1,6 @@
 //! `rcmd-client cp`: files to hosts and from them, by the real programs.
 
+mod changed;
 mod ends;
 mod landing;
 mod listing;

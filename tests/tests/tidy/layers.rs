@@ -40,6 +40,8 @@ pub(crate) const CRATES: [Layers; 7] = [
             "failure",
             "facts",
             "fields",
+            "packing",
+            "chunks",
             "name",
             "beneath",
             "list",

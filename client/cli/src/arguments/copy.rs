@@ -120,6 +120,17 @@ pub(crate) struct CopyArguments {
     /// neither the old nor the new one.
     #[arg(long, hide_short_help = true)]
     pub(crate) in_place: bool,
+    /// Compress contents on the way
+    ///
+    /// With zstd. What does not get smaller crosses as it is.
+    #[arg(long, hide_short_help = true)]
+    pub(crate) compress: bool,
+    /// Send only the parts of a file that changed
+    ///
+    /// The side that has the old file reads it, and tells of its parts by digests. So a host's policy must permit to
+    /// read DST, too. For large files over links that are slower than disks.
+    #[arg(long, conflicts_with = "in_place", hide_short_help = true)]
+    pub(crate) delta: bool,
     /// Have each file on the disk before it is counted
     #[arg(long, hide_short_help = true)]
     pub(crate) sync: bool,
@@ -192,6 +203,8 @@ const OPTIONS: &[(&[&str], &str)] = &[
     (&["-u"], "Write --update; a user is named with -l USER."),
     (&["-L", "-H", "--dereference"], "Links in what is typed are followed, and none below it."),
     (&["--inplace"], "Write --in-place."),
+    (&["-z", "-C"], "Write --compress."),
+    (&["--no-whole-file"], "Write --delta."),
     (&["--limit-rate"], "Write --bwlimit, as in --bwlimit 500K."),
     (&["--itemize-changes"], "Write --itemize."),
     (&["--del", "--delete-after", "--delete-before", "--delete-during"], "Write --delete."),
@@ -303,7 +316,7 @@ mod tests {
             (&["-a", "a", "h:b"], "-r keeps"),
             (&["--owner", "a", "h:b"], "`rcmd-client cp -h`"),
             (&["--chown", "root", "a", "h:b"], "unexpected argument"),
-            (&["--delta", "a", "h:b"], "unexpected argument"),
+            (&["--delta", "--in-place", "a", "h:b"], "cannot be used with"),
             (&["--bwlimit", "10mb", "a", "h:b"], "10MB or 10Mbit"),
             (&["--bwlimit", "0", "a", "h:b"], "leave the option out"),
             (&["--delete", "a", "h:b"], "--recursive"),

@@ -68,7 +68,8 @@ fn run(
             Err(failure) => EngineEnd { transfer: Err(failure.into()), output: None },
             Ok(open) => {
                 // Each source was asked for as what it leads to; and this user reads what is written over here.
-                let transfer = transfer.umask(current_umask()).refusing_links().offering_in_place();
+                let transfer = transfer.umask(current_umask()).refusing_links();
+                let transfer = transfer.offering_in_place().telling_chunks();
                 let destination = open.destination.clone();
                 let transfer = transfer.receive(reader, writer, destination, &mut watcher);
                 let output = match &transfer {

@@ -174,7 +174,9 @@ impl Errands {
         let (verb, paths) = match &self.run.work {
             CopyWork::Push { to, landing, .. } => {
                 let (is_itself, has_several) = (landing.is_itself, landing.has_several);
-                (TransferVerb::Receive { is_itself, has_several }, std::slice::from_ref(to))
+                let is_delta = self.run.options.delta;
+                let verb = TransferVerb::Receive { is_itself, has_several, is_delta };
+                (verb, std::slice::from_ref(to))
             }
             CopyWork::Fetch { paths, is_literal, .. } => {
                 (TransferVerb::Send { is_literal: *is_literal }, &paths[..])

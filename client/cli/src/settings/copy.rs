@@ -105,6 +105,8 @@ impl CopyRun {
             fail_fast: typed.fail_fast,
             // The folders of a place that was named itself are its own.
             keep_folders: is_itself,
+            compress: typed.compress,
+            delta: typed.delta,
             rules,
         };
         if typed.delete {
@@ -125,7 +127,8 @@ impl CopyRun {
         let lock_wait = typed.lock_wait.unwrap_or_default();
         Ok(Self {
             connect_timeout: super::connect_timeout(&typed.common, &file),
-            compress: file.compress.unwrap_or(false),
+            // Content is not compressed twice.
+            compress: file.compress.unwrap_or(false) && !typed.compress,
             layout,
             hosts,
             is_set,

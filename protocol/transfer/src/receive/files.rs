@@ -9,7 +9,6 @@ use crate::{
     facts::{FileFacts, PLAIN, SET_ID, Sort, Time},
     failure::{Failure, FailureKind, TransferError},
     report::{FileAction, FileEvent, FileKind, FileNotes},
-    wire::ToSender,
 };
 
 /// What was announced of a file.
@@ -69,11 +68,17 @@ impl<W: Write> Receiver<'_, W> {
             self.link_later(index, Linked::Waiting)?;
         }
         place.hold();
-        let mut pending =
-            Pending { place, name, found, notes, has_more_names, links: Vec::new(), offer: None };
-        let offered = self.offer(index, announced.size, &mut pending);
-        self.pending.insert(index, pending);
-        self.say(&offered.unwrap_or(ToSender::Need { index }))
+        let pending = Pending {
+            known: 0,
+            place,
+            name,
+            found,
+            notes,
+            has_more_names,
+            links: Vec::new(),
+            offer: None,
+        };
+        self.want(index, announced.size, pending)
     }
 
     /// Compares a file with what is there.

@@ -122,7 +122,7 @@ impl<W: Write> Receiver<'_, W> {
         let counts: Counts = self.tally.counts;
         self.say(&ToSender::Done { counts, digest, withheld })?;
         self.writer.flush()?;
-        let crossed = self.tally.progress.crossed;
+        let crossed = self.tally.crossed;
         Ok(Summary { counts, crossed, digest, stopped: self.stopped, withheld })
     }
 

@@ -2,7 +2,11 @@
 
 use std::{
     io::{self, Read},
-    sync::mpsc::{Receiver, TryRecvError, sync_channel},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{Receiver, TryRecvError, sync_channel},
+    },
     thread,
 };
 
@@ -19,6 +23,8 @@ pub(super) type Answer = ToSender;
 /// The answers that have come.
 pub(super) struct Answers {
     queue: Receiver<Result<Answer, TransferError>>,
+    /// How many digests have come and are held.
+    digests: Arc<AtomicU64>,
 }
 
 impl Answers {
@@ -29,6 +35,8 @@ impl Answers {
         chosen: Option<TransferOptions>,
     ) -> Result<Self, TransferError> {
         let (sender, queue) = sync_channel(limits::ANSWERS);
+        let digests = Arc::new(AtomicU64::new(0));
+        let held = Arc::clone(&digests);
         let read = move || {
             if chosen.is_some()
                 && let Err(error) = hear_hello(&mut reader, Role::Sender, chosen.as_ref())
@@ -38,7 +46,7 @@ impl Answers {
                 return;
             }
             loop {
-                let answer = next(&mut reader);
+                let answer = next(&mut reader).and_then(|answer| counted(answer, &held));
                 let is_last = matches!(answer, Err(_) | Ok(ToSender::Done { .. }));
                 if sender.send(answer).is_err() || is_last {
                     return;
@@ -47,7 +55,12 @@ impl Answers {
         };
         let thread = thread::Builder::new().name("transfer-answers".to_owned()).spawn(read);
         thread.map_err(|error| Failure::of_io(&error, "start a thread"))?;
-        Ok(Self { queue })
+        Ok(Self { queue, digests })
+    }
+
+    /// Counts digests as no longer held.
+    pub(super) fn release(&self, digests: u64) {
+        self.digests.fetch_sub(digests, Ordering::Relaxed);
     }
 
     /// Waits for the next answer.
@@ -68,6 +81,20 @@ impl Answers {
 fn next<R: Read>(reader: &mut MessageReader<R>) -> Result<Answer, TransferError> {
     let (kind, fields) = reader.next()?.ok_or_else(lost)?;
     Ok(ToSender::decode(kind, fields)?)
+}
+
+/// Counts the digests of an answer, of which no more come than the receiver may have told of.
+fn counted(answer: Answer, held: &AtomicU64) -> Result<Answer, TransferError> {
+    let digests = match &answer {
+        ToSender::Resume { digests, .. } => digests.len(),
+        ToSender::Known { chunks, .. } => chunks.len(),
+        _ => 0,
+    };
+    let digests = u64::try_from(digests).unwrap_or(u64::MAX);
+    if held.fetch_add(digests, Ordering::Relaxed).saturating_add(digests) > limits::DIGESTS {
+        return Err(TransferError::Protocol("it tells of more parts than may wait"));
+    }
+    Ok(answer)
 }
 
 fn lost() -> TransferError {
