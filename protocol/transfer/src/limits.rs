@@ -21,6 +21,30 @@ pub(crate) fn room_for(size: u64) -> usize {
 /// The bytes of one hole in one message: reading it takes time, and what is to end is looked for between messages.
 pub(crate) const HOLE: u64 = 1024 * 1024 * 1024;
 
+/// The bytes of one range in one message that is copied from the file that is replaced.
+pub(crate) const COPY: u64 = 64 * 1024 * 1024;
+
+/// The average length, in bytes, of the chunks that a file is compared by, at least and at most: a power of two.
+pub(crate) const CHUNK_LEAST: u32 = 8 * 1024;
+/// See [`CHUNK_LEAST`].
+pub(crate) const CHUNK_MOST: u32 = 1024 * 1024;
+
+/// The chunks that are told of one file, of all files whose content has not come, and in one message.
+pub(crate) const CHUNKS: u64 = 131_072;
+/// See [`CHUNKS`].
+pub(crate) const CHUNKS_TOGETHER: u64 = 2 * CHUNKS;
+/// See [`CHUNKS`].
+pub(crate) const CHUNKS_IN_MESSAGE: usize = 8_192;
+
+/// The size, in bytes, of the smallest file that chunks are told of, and how much larger than the new one it may be.
+pub(crate) const COMPARED: u64 = 64 * 1024;
+/// See [`COMPARED`].
+pub(crate) const COMPARED_TIMES: u64 = 16;
+
+/// The digests of chunks that wait at the sender until their files' turn comes. Those of one file may be on their way
+/// while the sender has not heard that an earlier one failed.
+pub(crate) const DIGESTS: u64 = CHUNKS_TOGETHER + 2 * CHUNKS;
+
 /// The bytes of a message without content: a path of the greatest depth, or the digests of a partial file.
 pub(crate) const MESSAGE: usize = 384 * 1024;
 

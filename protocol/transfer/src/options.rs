@@ -12,6 +12,9 @@ use crate::{
     rules::FileRules,
 };
 
+/// An option of a later release.
+pub(crate) const UNKNOWN: Malformed = Malformed("an option is not known here");
+
 /// What a transfer is to do.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TransferOptions {
@@ -42,6 +45,10 @@ pub struct TransferOptions {
     pub keep_folders: bool,
     /// What files are to have besides content, permission bits and times.
     pub metadata: MetadataOptions,
+    /// Content crosses packed, where that makes it smaller.
+    pub compress: bool,
+    /// Of a file that is replaced the receiver tells which parts it has, and only the others cross.
+    pub delta: bool,
     /// Which files go along.
     pub rules: FileRules,
 }
@@ -51,7 +58,7 @@ const METADATA: u32 = 16;
 
 impl TransferOptions {
     /// Returns the switches in the order of their bits on the wire, beginning with the lowest.
-    fn switches(&mut self) -> [&mut bool; 10] {
+    fn switches(&mut self) -> [&mut bool; 12] {
         [
             &mut self.recursive,
             &mut self.preserve,
@@ -63,6 +70,8 @@ impl TransferOptions {
             &mut self.sync,
             &mut self.fail_fast,
             &mut self.keep_folders,
+            &mut self.compress,
+            &mut self.delta,
         ]
     }
 
@@ -92,7 +101,7 @@ impl TransferOptions {
             bits >>= 1;
         }
         if bits != 0 {
-            return Err(Malformed("an option is not known here"));
+            return Err(UNKNOWN);
         }
         let (is_set, most) = (fields.flag()?, fields.u64()?);
         options.max_delete = is_set.then_some(most);

@@ -9,6 +9,7 @@ mod dry;
 mod files;
 mod finish;
 mod folders;
+mod known;
 mod links;
 mod metadata;
 mod owner;
@@ -17,10 +18,11 @@ mod pending;
 mod place;
 mod sticky;
 mod target;
+mod writing;
 
 use std::{
     cell::{Cell, RefCell},
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     io::{self, Read, Write},
     rc::Rc,
     sync::Arc,
@@ -36,6 +38,7 @@ use target::Maker;
 
 use crate::{
     beneath::{Folder, Folders, Purpose, opened_anew},
+    content::packing::Unpacker,
     destination::{Destination, DestinationKind},
     facts::{FileFacts, PLAIN, Time},
     failure::{Failure, FailureKind, TransferError},
@@ -43,7 +46,7 @@ use crate::{
     limits,
     options::TransferOptions,
     report::{FileAction, FileEvent, FileKind, FileNotes, Observer, Summary, Tally},
-    transfer::{Cancel, Transfer, TransferLimits, hear_hello, say_hello},
+    transfer::{Cancel, Transfer, TransferLimits, hear_hello, refuse, say_hello},
     wire::{MessageReader, MessageWriter, Role, ToReceiver, ToSender},
 };
 
@@ -68,8 +71,10 @@ impl Transfer {
         let mut reader = MessageReader::new(reader);
         let mut writer = MessageWriter::new(writer);
         say_hello(&mut writer, Role::Receiver, self.options.as_ref())?;
-        let heard = hear_hello(&mut reader, Role::Receiver, self.options.as_ref())?;
+        let heard = hear_hello(&mut reader, Role::Receiver, self.options.as_ref());
+        let heard = heard.inspect_err(|error| refuse(&mut writer, Role::Receiver, error))?;
         let options = self.options.or(heard).unwrap_or_default();
+        let is_delta = options.delta && !options.in_place;
         let mut receiver = Receiver {
             writer,
             body: Body::default(),
@@ -101,6 +106,11 @@ impl Transfer {
             contents: blake3::Hasher::new(),
             deletions: Deletions::default(),
             stopped: false,
+            tells_chunks: self.tells_chunks && is_delta,
+            chunks_at_once: self.chunks_at_once,
+            known: 0,
+            deferred: VecDeque::new(),
+            unpacker: Unpacker::default(),
         };
         let ended = match Metadata::new(self.accounts, &receiver.options.metadata) {
             _ if self.refuses_deletion && receiver.options.delete => {
@@ -127,7 +137,7 @@ impl Transfer {
 /// Reads what a sender says before it hears that nothing is taken, and ends: a stream that is closed before all of it was
 /// read may lose what was said last. That is no more than it may announce unanswered, with what is no entry.
 fn hear_out<R: Read>(reader: &mut MessageReader<R>) {
-    for _ in 0..limits::ANSWERS {
+    for _ in 0..4 * limits::WINDOW {
         if !matches!(reader.next(), Ok(Some(_))) {
             return;
         }
@@ -205,12 +215,21 @@ struct Receiver<'o, W> {
     contents: blake3::Hasher,
     deletions: Deletions,
     stopped: bool,
+    /// The sender may learn which chunks a file has that is replaced.
+    tells_chunks: bool,
+    chunks_at_once: u64,
+    /// How many chunks it was told of, of files whose content has not come.
+    known: u64,
+    /// The files of which it is told when there is room: their numbers and sizes.
+    deferred: VecDeque<(u64, u64)>,
+    unpacker: Unpacker,
 }
 
 impl<W: Write> Receiver<'_, W> {
     fn run<R: Read>(&mut self, reader: &mut MessageReader<R>) -> Result<Summary, TransferError> {
         loop {
             self.cancel.check()?;
+            self.want_deferred()?;
             if !reader.is_ready() {
                 self.writer.flush()?;
             }
@@ -244,6 +263,8 @@ impl<W: Write> Receiver<'_, W> {
                 }
                 ToReceiver::Data(content) => self.on_data(content)?,
                 ToReceiver::Hole(length) => self.on_hole(length)?,
+                ToReceiver::Packed { length, packed } => self.on_packed(length, packed)?,
+                ToReceiver::Copy { offset, length } => self.on_copy(offset, length)?,
                 ToReceiver::End { digest, grew } => self.on_end(digest, grew)?,
                 ToReceiver::Abandon { index, again, failure } => {
                     self.on_abandon(index, again, failure)?;

@@ -194,10 +194,10 @@ pub struct Progress {
     pub announced: u64,
     /// Entries of which is known what became of them.
     pub settled: u64,
-    /// Bytes of content that crossed the stream, holes not counted.
+    /// Bytes of content as they crossed the stream, packed ones as such; holes and what was there already not counted.
     pub crossed: u64,
-    /// Bytes of content that are over with: those that crossed, holes, and what was there of files that are gone on
-    /// with.
+    /// Bytes of content that are over with: those that came, packed or not, holes, and what was there of files that are
+    /// gone on with or copied from.
     pub passed: u64,
 }
 
@@ -224,7 +224,7 @@ impl Withheld {
 pub struct Summary {
     /// How many of each there were.
     pub counts: Counts,
-    /// Bytes of content that crossed the stream, holes and what was there already not counted.
+    /// Bytes of content as they crossed the stream, packed ones as such; holes and what was there already not counted.
     pub crossed: u64,
     /// A digest of what was announced of every entry, in order, and of each content that was sent. The same tree sent
     /// to an empty place has the same digest again, unless one of its folders has more than about 130,000 entries.
@@ -326,11 +326,11 @@ impl<'o> Tally<'o> {
         self.progress.announced = self.progress.announced.saturating_add(bytes);
     }
 
-    /// Counts content that crossed the stream.
-    pub(crate) fn crossed(&mut self, bytes: usize) {
+    /// Counts content, and the bytes that crossed the stream for it.
+    pub(crate) fn crossed(&mut self, content: u64, bytes: usize) {
         let bytes = u64::try_from(bytes).unwrap_or_default();
         self.progress.crossed = self.progress.crossed.saturating_add(bytes);
-        self.passed(bytes);
+        self.passed(content);
     }
 
     /// Counts content that need not cross the stream, or has.

@@ -12,6 +12,9 @@
 mod answers;
 mod attributes;
 mod content;
+mod known;
+mod span;
+mod taking;
 mod walk;
 
 use std::{
@@ -20,13 +23,14 @@ use std::{
     sync::Arc,
 };
 
-use answers::{Answer, Answers};
-use content::{Part, Wanted};
+use answers::Answers;
+use content::Wanted;
+use known::Known;
 use walk::{Met, Step, Walk};
 
 use crate::{
     beneath::{Folders, Purpose},
-    digest::digest_of_all,
+    content::{digest::digest_of_all, packing::Packer},
     facts::{AccountNames, Attributes, Time},
     failure::{Failure, FailureKind, TransferError},
     fields::Body,
@@ -34,7 +38,7 @@ use crate::{
     options::TransferOptions,
     report::{FileAction, FileEvent, FileKind, FileNotes, Observer, Summary, Tally},
     source::TransferSource,
-    transfer::{Cancel, Transfer, hear_hello, say_hello},
+    transfer::{Cancel, Transfer, hear_hello, refuse, say_hello},
     wire::{MessageReader, MessageWriter, Role, ToReceiver, ToSender},
 };
 
@@ -64,11 +68,16 @@ impl Transfer {
             // With the options here nothing needs to be heard before the first entries go out.
             Some(options) => (options.clone(), Answers::read(reader, Some(options))?),
             None => {
-                let options = hear_hello(&mut reader, Role::Sender, None)?.unwrap_or_default();
+                let heard = hear_hello(&mut reader, Role::Sender, None);
+                let heard = heard.inspect_err(|error| refuse(&mut writer, Role::Sender, error))?;
+                let options = heard.unwrap_or_default();
                 (options, Answers::read(reader, None)?)
             }
         };
+        let packer = if options.compress { Some(Packer::new()?) } else { None };
         let mut sender = Sender {
+            packer,
+            room: Vec::new(),
             writer,
             body: Body::default(),
             answers,
@@ -104,9 +113,14 @@ struct Pending {
     sent: Option<(u64, [u8; 32])>,
     /// The bytes of its attributes.
     weight: usize,
+    /// What the receiver has told of the file that it replaces.
+    known: Option<Known>,
 }
 
 struct Sender<'o, W> {
+    /// What packs content, if that is wanted, and room for content that was read.
+    packer: Option<Packer>,
+    room: Vec<u8>,
     writer: MessageWriter<W>,
     body: Body,
     answers: Answers,
@@ -229,7 +243,10 @@ impl<W: Write> Sender<'_, W> {
         };
         let size = met.facts.filter(|_| kind == FileKind::File).map_or(0, |facts| facts.size);
         self.tally.met(size);
-        self.pending.insert(self.next, Pending { met, kind, is_wanted: false, sent: None, weight });
+        self.pending.insert(
+            self.next,
+            Pending { met, kind, is_wanted: false, sent: None, weight, known: None },
+        );
         self.held += weight;
         self.next += 1;
         Ok(true)
@@ -276,73 +293,6 @@ impl<W: Write> Sender<'_, W> {
         Ok(())
     }
 
-    /// Does what an answer asks for.
-    fn take(&mut self, answer: Answer) -> Result<(), TransferError> {
-        match answer {
-            ToSender::Need { index } => self.want(Wanted { index, part: None }),
-            ToSender::Resume { index, length, step, digests } => {
-                self.want(Wanted { index, part: Some(Part { length, step, digests }) })
-            }
-            ToSender::Outcome { index, action, notes, failure } => {
-                let Some(pending) = self.pending.remove(&index) else {
-                    return Err(TransferError::Protocol("it settles what was not announced"));
-                };
-                self.held = self.held.saturating_sub(pending.weight);
-                let sent = pending.sent.filter(|_| is_sent(action));
-                let announced =
-                    pending.met.facts.filter(|_| self.options.dry_run && is_sent(action));
-                let announced = announced.filter(|_| pending.kind == FileKind::File);
-                let size = announced.map_or(0, |facts| facts.size);
-                self.tally.record(&FileEvent {
-                    path: &pending.met.path(),
-                    kind: pending.kind,
-                    action,
-                    bytes: sent.map_or(size, |(size, _)| size),
-                    digest: sent.map(|(_, digest)| digest),
-                    notes,
-                    failure: failure.as_ref(),
-                });
-                self.stopped |= action == FileAction::Failed && self.options.fail_fast;
-                Ok(())
-            }
-            ToSender::Event { path, kind, action, failure } => {
-                self.tally.record(&FileEvent {
-                    path: &path,
-                    kind,
-                    action,
-                    bytes: 0,
-                    digest: None,
-                    notes: FileNotes::default(),
-                    failure: failure.as_ref(),
-                });
-                self.stopped |= action == FileAction::Failed && self.options.fail_fast;
-                Ok(())
-            }
-            ToSender::Stop => {
-                self.stopped = true;
-                Ok(())
-            }
-            ToSender::Abort(failure) => Err(TransferError::Peer(failure)),
-            ToSender::Done { .. } => Err(TransferError::Protocol("it is done before the sender")),
-        }
-    }
-
-    /// Queues a file's content.
-    fn want(&mut self, wanted: Wanted) -> Result<(), TransferError> {
-        let parts = || self.wanted.iter().filter(|wanted| wanted.part.is_some()).count();
-        if wanted.part.is_some() && parts() >= limits::PARTS {
-            return Err(TransferError::Protocol("it offers more parts than it may"));
-        }
-        match self.pending.get_mut(&wanted.index) {
-            Some(pending) if pending.kind == FileKind::File && !pending.is_wanted => {
-                pending.is_wanted = true;
-                self.wanted.push_back(wanted);
-                Ok(())
-            }
-            _ => Err(TransferError::Protocol("it wants what is no file or was asked for before")),
-        }
-    }
-
     /// Ends the transfer with the account of both ends.
     fn finish(&mut self) -> Result<Summary, TransferError> {
         let digest = digest_of_all(&self.entries, &self.contents);
@@ -370,7 +320,8 @@ impl<W: Write> Sender<'_, W> {
                     });
                 }
                 // What was asked for before the receiver knew of the end does not come any more.
-                ToSender::Need { .. } | ToSender::Resume { .. } if self.stopped => {}
+                ToSender::Need { .. } | ToSender::Resume { .. } | ToSender::Known { .. }
+                    if self.stopped => {}
                 answer => self.take(answer)?,
             }
         }
@@ -386,11 +337,6 @@ impl<W: Write> Sender<'_, W> {
         // The error is what counts; that the stream is gone as well adds nothing.
         let _ = self.say(&ToReceiver::Abort(failure)).and_then(|()| self.writer.flush());
     }
-}
-
-/// Returns whether content that was sent is at the destination after this.
-fn is_sent(action: FileAction) -> bool {
-    matches!(action, FileAction::Created | FileAction::Replaced)
 }
 
 fn attributes(met: &Met) -> (u32, Time) {

@@ -102,10 +102,11 @@ fn live() -> Result<bool> {
             let sources = sources.collect::<Result<_>>()?;
             transfer.send(input, output, sources, &mut asker)
         }
-        TransferOrder::Receive { roots, .. } => {
+        TransferOrder::Receive { roots, is_delta, .. } => {
             // The server is asked for each file of which anything is told. A source is sent as what a
             // link leads to: one that is a link would lead whoever uses that file elsewhere.
             let transfer = transfer.offering_in_place().refusing_links();
+            let transfer = if is_delta { transfer.telling_chunks() } else { transfer };
             let is_home = |root: &Root| matches!(root, Root::Place { kind: PlaceKind::Home, .. });
             let transfer = match roots.iter().any(is_home) {
                 true => transfer.refusing_deletion(),

@@ -1,5 +1,6 @@
 //! `rcmd-client cp`: files to hosts and from them, by the real programs.
 
+mod changed;
 mod deleting;
 mod ends;
 mod killed;
@@ -8,6 +9,7 @@ mod listing;
 mod many;
 mod messages;
 mod metadata;
+mod pacing;
 mod pushing;
 mod resuming;
 mod shown;

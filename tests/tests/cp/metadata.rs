@@ -82,9 +82,7 @@ fn owners_are_kept_or_named_by_root_in_both_directions() {
     // A folder that existed is its owner's.
     assert_eq!((owner("to/d"), owner("to/d/f")), ((0, 0), (65_534, 77)));
     let done = cp(&world, ["--chown", "nobody-here", "s/d/f", &there(&world, path("g"))]).run();
-    done.assert_code(125)
-        .assert_says("there is no user \"nobody-here\"")
-        .assert_says("no_such_user");
+    done.assert_code(125).assert_says("there is no user \"nobody-here\"");
     let done = cp(&world, ["--chown", ":nobody-here", &there(&world, path("s/d/f")), "g"]).run();
     done.assert_code(125).assert_says("there is no group \"nobody-here\"");
     assert!(!path("g").exists());

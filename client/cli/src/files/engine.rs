@@ -75,8 +75,9 @@ fn run(
         Part::Receives(place) => match place.open() {
             Err(failure) => EngineEnd { transfer: Err(failure.into()), output: None },
             Ok(open) => {
-                // Each source was asked for as what it leads to.
-                let transfer = transfer.umask(current_umask()).refusing_links();
+                // Each source was asked for as what it leads to. Of the parts of files a host is told only where that
+                // was typed.
+                let transfer = transfer.umask(current_umask()).refusing_links().telling_chunks();
                 let transfer = transfer.limits(place.limits());
                 let destination = open.destination.clone();
                 let transfer = transfer.receive(reader, writer, destination, &mut watcher);

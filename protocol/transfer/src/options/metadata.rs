@@ -2,7 +2,10 @@
 
 use std::str::FromStr;
 
-use super::mode_change::{self, ModeChange};
+use super::{
+    UNKNOWN,
+    mode_change::{self, ModeChange},
+};
 use crate::{
     fields::{Body, Fields, Malformed},
     limits,
@@ -111,7 +114,7 @@ impl MetadataOptions {
     pub(super) fn decode(bits: u32, fields: &mut Fields<'_>) -> Result<Self, Malformed> {
         let has = |place: u32| bits >> place & 1 == 1;
         if bits >> 5 != 0 {
-            return Err(Malformed("an option is not known here"));
+            return Err(UNKNOWN);
         }
         let mut options = Self { owner: has(0), xattrs: has(1), acls: has(2), ..Self::default() };
         if has(3) {

@@ -10,9 +10,10 @@ use super::{
     pending::{Offer, OfferedPart, Outcome, Pending},
     place::State,
     target::{self, Target},
+    writing::Writing,
 };
 use crate::{
-    digest::{add_content, add_zeros},
+    content::digest::{add_content, add_zeros},
     facts::{FileFacts, FileId, SET_ID, Time},
     failure::{Failure, FailureKind, TransferError},
     limits,
@@ -42,15 +43,6 @@ pub(super) struct Current {
     pub(super) writing: Option<Writing>,
 }
 
-/// A file that is being written.
-pub(super) struct Writing {
-    pub(super) pending: Pending,
-    target: Target,
-    digest: blake3::Hasher,
-    /// The file is shorter than what has come, since that ended with a hole.
-    ends_in_hole: bool,
-}
-
 impl<W: Write> Receiver<'_, W> {
     pub(super) fn on_begin(&mut self, index: u64, opening: &Opening) -> Result<(), TransferError> {
         if self.current.is_some() {
@@ -76,7 +68,8 @@ impl<W: Write> Receiver<'_, W> {
             }
             match self.open_target(opening, &mut pending) {
                 Ok((target, digest)) => {
-                    let writing = Writing { pending, target, digest, ends_in_hole: false };
+                    let old = None;
+                    let writing = Writing { pending, old, target, digest, ends_in_hole: false };
                     current.writing = Some(writing);
                 }
                 Err(failure) => self.fail(index, pending, failure)?,
@@ -159,19 +152,31 @@ impl<W: Write> Receiver<'_, W> {
     }
 
     pub(super) fn on_data(&mut self, content: &[u8]) -> Result<(), TransferError> {
-        self.tally.crossed(content.len());
         let length = u64::try_from(content.len()).unwrap_or(u64::MAX);
+        self.tally.crossed(length, content.len());
         let at = self.advance(length)?;
+        match self.current.as_mut().and_then(|current| current.writing.as_mut()) {
+            Some(writing) => {
+                writing.take(content, at).or_else(|failure| self.fail_current(failure))
+            }
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn on_packed(&mut self, length: u32, packed: &[u8]) -> Result<(), TransferError> {
+        if !self.options.compress {
+            return Err(TransferError::Protocol("it packs what was to come as it is"));
+        }
+        self.tally.crossed(length.into(), packed.len());
+        // What is announced is the limit of what it expands to.
+        let at = self.advance(length.into())?;
         let Some(writing) = self.current.as_mut().and_then(|current| current.writing.as_mut())
         else {
             return Ok(());
         };
-        writing.digest.update(content);
-        writing.ends_in_hole = false;
-        match writing.target.write(content, at) {
-            Ok(()) => Ok(()),
-            Err(failure) => self.fail_current(failure),
-        }
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        let content = self.unpacker.unpack(packed, length)?;
+        writing.take(content, at).or_else(|failure| self.fail_current(failure))
     }
 
     pub(super) fn on_hole(&mut self, length: u64) -> Result<(), TransferError> {
@@ -188,7 +193,7 @@ impl<W: Write> Receiver<'_, W> {
     }
 
     /// Counts content that comes, and returns where it begins.
-    fn advance(&mut self, length: u64) -> Result<u64, TransferError> {
+    pub(super) fn advance(&mut self, length: u64) -> Result<u64, TransferError> {
         let Some(current) = &mut self.current else {
             return Err(TransferError::Protocol("content comes for no file"));
         };
@@ -212,6 +217,7 @@ impl<W: Write> Receiver<'_, W> {
             return Ok(());
         };
         let opening = current.opening;
+        self.known = self.known.saturating_sub(std::mem::take(&mut writing.pending.known));
         match self.complete(&opening, &writing, &digest) {
             Ok(id) => {
                 let Pending { place, name, found, notes, has_more_names, .. } = &writing.pending;
@@ -320,7 +326,7 @@ impl<W: Write> Receiver<'_, W> {
     }
 
     /// Lets the file that is being written fail. The rest of its content passes by.
-    fn fail_current(&mut self, failure: Failure) -> Result<(), TransferError> {
+    pub(super) fn fail_current(&mut self, failure: Failure) -> Result<(), TransferError> {
         let Some(current) = &mut self.current else {
             return Ok(());
         };
@@ -356,7 +362,8 @@ impl<W: Write> Receiver<'_, W> {
         pending: Pending,
         failure: Failure,
     ) -> Result<(), TransferError> {
-        let Pending { place, name, links, has_more_names, offer, .. } = pending;
+        let Pending { place, name, links, has_more_names, offer, known, .. } = pending;
+        self.known = self.known.saturating_sub(known);
         if offer.is_some() {
             self.offers = self.offers.saturating_sub(1);
         }

@@ -17,7 +17,6 @@ use crate::{
     facts::{FileFacts, PLAIN, SET_ID, Sort, Time},
     failure::{Failure, FailureKind, TransferError},
     report::{FileAction, FileEvent, FileKind, FileNotes},
-    wire::ToSender,
 };
 
 /// What was announced of a file.
@@ -101,12 +100,18 @@ impl<W: Write> Receiver<'_, W> {
             self.link_later(index, Linked::Waiting)?;
         }
         place.hold();
-        let links = Vec::new();
-        let mut pending =
-            Pending { place, name, found, notes, has_more_names, wanted, links, offer: None };
-        let offered = self.offer(index, announced.size, &mut pending);
-        self.pending.insert(index, pending);
-        self.say(&offered.unwrap_or(ToSender::Need { index }))
+        let pending = Pending {
+            place,
+            name,
+            found,
+            notes,
+            has_more_names,
+            wanted,
+            links: Vec::new(),
+            offer: None,
+            known: 0,
+        };
+        self.want(index, announced.size, pending)
     }
 
     /// Compares a file with what is there.

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     beneath::opened_anew,
-    digest::digest_of_all,
+    content::digest::digest_of_all,
     facts::{FileFacts, PLAIN, SET_ID},
     failure::{Failure, TransferError},
     report::{Counts, FileAction, FileKind, Summary},

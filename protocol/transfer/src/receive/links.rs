@@ -16,7 +16,7 @@ use super::{
     Receiver,
     metadata::Wanted,
     owner::{owns, set_link_owner},
-    pending::Outcome,
+    pending::{Outcome, WaitingLink},
     place::{Place, State},
     target, wants_time,
 };
@@ -49,13 +49,6 @@ pub(super) struct Named<'a> {
     pub(super) id: Option<FileId>,
     /// The sender has shown that it has the content.
     pub(super) is_known: bool,
-}
-
-/// A name that waits for its file.
-pub(super) struct WaitingLink {
-    pub(super) index: u64,
-    pub(super) place: Rc<Place>,
-    pub(super) name: Vec<u8>,
 }
 
 impl<W: Write> Receiver<'_, W> {

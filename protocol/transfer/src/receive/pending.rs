@@ -2,7 +2,7 @@
 
 use std::{fs::File, rc::Rc};
 
-use super::{links::WaitingLink, metadata::Wanted, place::Place};
+use super::{metadata::Wanted, place::Place};
 use crate::{
     facts::FileFacts,
     failure::{Failure, FailureKind},
@@ -21,6 +21,15 @@ pub(super) struct Pending {
     /// Names that are made when it is there.
     pub(super) links: Vec<WaitingLink>,
     pub(super) offer: Option<Offer>,
+    /// How many of its chunks the sender was told of.
+    pub(super) known: u64,
+}
+
+/// A name that waits for its file.
+pub(super) struct WaitingLink {
+    pub(super) index: u64,
+    pub(super) place: Rc<Place>,
+    pub(super) name: Vec<u8>,
 }
 
 /// A part of a file that was offered to the sender.

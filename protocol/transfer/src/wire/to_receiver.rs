@@ -55,6 +55,16 @@ pub(crate) enum ToReceiver<'a> {
     Attributes(Attributes),
     Data(&'a [u8]),
     Hole(u64),
+    /// Content in its smaller form, and how many bytes it has.
+    Packed {
+        length: u32,
+        packed: &'a [u8],
+    },
+    /// Content that the file has which is replaced.
+    Copy {
+        offset: u64,
+        length: u64,
+    },
     End {
         digest: [u8; 32],
         grew: bool,
@@ -132,6 +142,16 @@ impl<'a> ToReceiver<'a> {
                 body.begin(11);
                 body.u64(*length);
             }
+            Self::Packed { length, packed } => {
+                body.begin(24);
+                body.u32(*length);
+                body.raw(packed);
+            }
+            Self::Copy { offset, length } => {
+                body.begin(25);
+                body.u64(*offset);
+                body.u64(*length);
+            }
             Self::End { digest, grew } => {
                 body.begin(12);
                 body.raw(digest);
@@ -206,6 +226,21 @@ impl<'a> ToReceiver<'a> {
                 stopped: fields.flag()?,
             },
             15 => Self::Abort(fields.failure()?),
+            24 => {
+                let (length, packed) = (fields.u32()?, fields.rest());
+                let room = usize::try_from(length).unwrap_or(usize::MAX);
+                if room > limits::DATA || packed.len() >= room {
+                    return Err(Malformed("packed content is too large"));
+                }
+                Self::Packed { length, packed }
+            }
+            25 => {
+                let (offset, length) = (fields.u64()?, fields.u64()?);
+                if length == 0 || length > limits::COPY || offset.checked_add(length).is_none() {
+                    return Err(Malformed("a range that is copied has no such length"));
+                }
+                Self::Copy { offset, length }
+            }
             _ => return Err(Malformed("the sender said what no sender says")),
         };
         fields.end()?;

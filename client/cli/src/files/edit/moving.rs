@@ -10,6 +10,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use crate::files::display::Display;
 use crate::files::errand::{Errands, Stage, Word};
 use crate::files::local::Sources;
+use crate::files::run::pace::Pace;
 use crate::files::scratch::Scratch;
 use crate::files::shown::Shown;
 use crate::files::verdict::HostEnd;
@@ -40,8 +41,10 @@ pub(super) async fn move_file(
     let (display, feed) = Display::open(&run)?;
     let (words, word) = watch::channel(Word::default());
     let tallies = Arc::clone(&display.tallies);
-    let (run, folders, feeding) = (Arc::new(run), Vec::new(), feed.clone());
-    let errands = Errands { run, config, sources, scratch, folders, feed: feeding, tallies, word };
+    let (pace, folders, feeding) = (Pace::new(run.rate), Vec::new(), feed.clone());
+    let run = Arc::new(run);
+    let errands =
+        Errands { run, config, sources, scratch, folders, feed: feeding, tallies, pace, word };
     let mut ticks = interval_at(Instant::now() + PAUSE, PAUSE);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut interrupted, mut leave_at) = (None, None);
