@@ -12,7 +12,7 @@
 //!
 //! | module | holds |
 //! | --- | --- |
-//! | `run` | all hosts: whose turn it is, signals, the account |
+//! | `run` | all hosts: whose turn it is, signals, the account; the rate of all together |
 //! | `errand` | one host, from its connection to its end |
 //! | `verdict` | how a transfer ended, and with which exit status |
 //! | `engine`, `pipe` | the thread that transfers, and what joins it to a host |

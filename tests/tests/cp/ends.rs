@@ -26,7 +26,8 @@ fn sides_that_make_no_sense_are_refused_before_anything_is_connected_to() {
         (&["-r", "--delete", "s/", "web1:/"], "a root or a home"),
         (&["-r", "--delete", "s/", "web1:"], "a root or a home"),
         (&["-x", "web3", "f", "@web:/tmp"], "@web!web3:PATH"),
-        (&["--chown", "x", "f", "web1:/tmp"], "unexpected argument"),
+        (&["--chown", "x:", "f", "web1:/tmp"], "names no owner"),
+        (&["--chmod", "u+z", "f", "web1:/tmp"], "is no mode"),
     ] {
         let done = cp(&world, words).run();
         done.assert_code(125).assert_says(says);

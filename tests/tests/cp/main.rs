@@ -1,5 +1,6 @@
 //! `rcmd-client cp`: files to hosts and from them, by the real programs.
 
+mod changed;
 mod deleting;
 mod edited;
 mod ends;
@@ -8,9 +9,12 @@ mod landing;
 mod listing;
 mod many;
 mod messages;
+mod metadata;
+mod pacing;
 mod pushing;
 mod resuming;
 mod shown;
+mod software;
 mod streams;
 mod tree;
 

@@ -205,7 +205,7 @@ fn a_transfer_that_a_rule_denies_is_denied_before_anything_runs() {
     let made = ["new", "other", "out"].map(|name| path("there").join(name));
     assert!(made.iter().all(|path| path.exists()));
     assert_eq!(fs::read_dir(path("there")).unwrap().count(), made.len());
-    let verb = TransferVerb::Receive { is_itself: false, has_several: false };
+    let verb = TransferVerb::Receive { is_itself: false, has_several: false, is_delta: false };
     let asked = |to: &str| peer.runtime.block_on(peer.command(verb, &[&path(to)]).dry_run());
     assert!(asked("there/x").unwrap().contains("write"), "{:?}", asked("there/x"));
     assert_eq!(asked("tree/x").unwrap_err().kind().to_string(), "denied");

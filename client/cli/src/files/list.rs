@@ -13,7 +13,7 @@ use rcmd_transfer::is_pattern;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
-use super::errand::hear;
+use super::pipe::hear;
 use super::verdict;
 use super::words;
 use crate::output::safe_json;

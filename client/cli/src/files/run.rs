@@ -24,6 +24,9 @@ use crate::signals::{self, Action, LAST_OUTPUT, PATIENCE};
 use crate::status;
 
 mod descriptors;
+pub(super) mod pace;
+
+use pace::Pace;
 
 /// Between two states of the live line.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -96,9 +99,9 @@ impl Transferring {
         let folders = stems(run.hosts.iter().map(|host| host.name.as_str()));
         let fanout = descriptors::fitted(run.fanout.min(run.hosts.len()), run.show.verbosity);
         let tallies = Arc::clone(&display.tallies);
-        let feeding = feed.clone();
+        let (pace, feeding) = (Pace::new(run.rate), feed.clone());
         let errands =
-            Errands { run, config, sources, scratch, folders, feed: feeding, tallies, word };
+            Errands { run, config, sources, scratch, folders, feed: feeding, tallies, pace, word };
         Ok(Self {
             errands: Arc::new(errands),
             words,
@@ -184,6 +187,8 @@ impl Transferring {
     }
 
     fn stop(&mut self) {
+        // What is under way reaches the hosts' ends of it in time.
+        self.errands.pace.lift();
         self.words.send_modify(|word| word.stage = word.stage.max(Stage::Stop));
         self.kill_at = self.kill_at.or_else(|| Instant::now().checked_add(PATIENCE));
     }

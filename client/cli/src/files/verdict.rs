@@ -109,7 +109,9 @@ fn judge(
 ) -> (u8, Option<Summary>, Option<WireError>) {
     match (report.outcome, transfer) {
         // This end could not begin, whatever the host made of that.
-        (_, Some(Err(TransferError::Local(failure)))) => (FAILED, None, Some(wire(&failure))),
+        (_, Some(Err(TransferError::Local(failure)))) => {
+            (unmade_status(&failure), None, Some(wire(&failure)))
+        }
         (Outcome::NotStarted, _) => {
             let failure = report
                 .error
@@ -130,7 +132,7 @@ fn judge(
             (status, Some(summary), failure)
         }
         (Outcome::Exited, Some(Err(TransferError::Peer(failure)))) => {
-            (FAILED, None, Some(explained(of_the_host(&failure), said)))
+            (unmade_status(&failure), None, Some(explained(of_the_host(&failure), said)))
         }
         (Outcome::Exited, transfer) => {
             let (summary, failure) = match transfer {
@@ -182,6 +184,12 @@ pub(super) fn not_started_status(failure: &WireError) -> u8 {
     if is_of_a_file(failure) { FAILED } else { status::NOT_STARTED }
 }
 
+/// Returns the exit status of a transfer that an end could not begin or go on with: 125 if no file was looked at, as when
+/// the owner of everything is not known there.
+fn unmade_status(failure: &Failure) -> u8 {
+    if failure.kind == FailureKind::NoSuchUser { status::NOT_STARTED } else { FAILED }
+}
+
 /// Returns whether a failure is that of a path, and not of a host or a request.
 pub(super) fn is_of_a_file(failure: &WireError) -> bool {
     matches!(
@@ -217,6 +225,7 @@ fn kind_of(kind: FailureKind, other: ErrorKind) -> ErrorKind {
         FailureKind::TooBig => ErrorKind::TooBig,
         FailureKind::Denied => ErrorKind::Denied,
         FailureKind::Corrupt => ErrorKind::Corrupt,
+        FailureKind::NoSuchUser => ErrorKind::NoSuchUser,
         _ => other,
     }
 }

@@ -74,6 +74,9 @@ pub(super) fn notes(notes: FileNotes) -> Vec<&'static str> {
         (FileNotes::GREW, "grew"),
         (FileNotes::SET_ID_DROPPED, "set_id_dropped"),
         (FileNotes::RESUMED, "resumed"),
+        (FileNotes::OWNER, "owner"),
+        (FileNotes::XATTRS, "xattrs"),
+        (FileNotes::ACL, "acl"),
     ];
     all.into_iter().filter(|(note, _)| notes.contains(*note)).map(|(_, name)| name).collect()
 }

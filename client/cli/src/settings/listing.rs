@@ -163,6 +163,7 @@ impl Edit {
             limits: TransferLimits { file_bytes: EDITED, bytes: EDITED, entries: 1 },
             timeout: None,
             lock: None,
+            rate: None,
             fanout: 1,
             show: CopyShow { json: false, itemize: false, progress: false, verbosity },
             instead_of_port: None,

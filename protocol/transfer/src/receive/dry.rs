@@ -9,6 +9,7 @@ use rustix::{
 
 use super::{
     Receiver,
+    owner::{self, WantedOwner},
     place::{Place, State},
     target,
 };
@@ -38,11 +39,7 @@ impl<W: Write> Receiver<'_, W> {
             let judged = may(&open, name, Access::WRITE_OK);
             return judged.map_err(|error| Failure::of(error, "write over it"));
         }
-        self.judge_folder(&open, place.is_own, found)?;
-        match found {
-            Some(found) if found.sort == Sort::File => self.judge_owner(found),
-            _ => Ok(()),
-        }
+        self.judge_folder(&open, place.is_own, found)
     }
 
     /// Judges whether an entry could be removed from a folder.
@@ -76,19 +73,23 @@ impl<W: Write> Receiver<'_, W> {
         Ok(())
     }
 
-    /// Judges whether a new file could be given the owner of the one that it would replace.
-    fn judge_owner(&self, found: &FileFacts) -> Result<(), Failure> {
-        let (user, group) = found.owner;
-        let is_member = || {
-            let groups = rustix::process::getgroups().unwrap_or_default();
-            let own = rustix::process::getegid().as_raw();
-            own == group || groups.iter().any(|one| one.as_raw() == group)
-        };
-        if self.account == 0 || user == self.account && is_member() {
+    /// Judges whether a new file could be given the owner of the one that it would replace, where nobody else is
+    /// wanted.
+    ///
+    /// # Errors
+    /// `permission`.
+    pub(super) fn judge_owner(
+        &self,
+        found: Option<&FileFacts>,
+        wanted: WantedOwner,
+    ) -> Result<(), Failure> {
+        if self.options.in_place && found.is_some() {
             return Ok(());
         }
-        let text = "cannot keep the owner of the file that is there: another user's or group's";
-        Err(Failure::new(FailureKind::Permission, text))
+        self.metadata.check_owner(owner::of_new(wanted, found), None).map_err(|failure| {
+            let text = "cannot keep the owner of the file that is there: another user's or group's";
+            Failure::new(failure.kind, text)
+        })
     }
 
     /// Judges whether there is room for a file beside those that came before. Its size counts in full, since the

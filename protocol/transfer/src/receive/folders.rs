@@ -13,7 +13,10 @@ use rustix::{
 };
 
 use super::{
-    Outcome, Receiver,
+    Receiver,
+    metadata::{Wanted, sets_modes},
+    owner::{WantedOwner, owns},
+    pending::Outcome,
     place::{NameSet, Place, State},
     target, wants_time,
 };
@@ -41,6 +44,8 @@ impl<W: Write> Receiver<'_, W> {
             return Err(TransferError::Protocol("it announces a folder too deep for any to be"));
         }
         let index = self.number(0)?;
+        let mode = self.changed_mode(mode, true);
+        let wanted = self.metadata.wanted();
         let above = self.place()?;
         let named = self.name_for(&above, name, true);
         // The destination itself may only just have been made.
@@ -49,7 +54,8 @@ impl<W: Write> Receiver<'_, W> {
         let (name, ready) = match named {
             Ok(name) if is_itself => (name, Ok((Rc::clone(&above), FileAction::Unchanged))),
             Ok(name) => {
-                let ready = self.ready_folder(&above, mode, time, &name);
+                let ready =
+                    wanted.and_then(|wanted| self.ready_folder(&above, mode, time, &name, &wanted));
                 (name, ready)
             }
             Err(failure) => (name.to_vec(), Err(failure)),
@@ -136,13 +142,15 @@ impl<W: Write> Receiver<'_, W> {
 
     /// Makes the folder that everything goes into.
     fn make_destination(&mut self, above: &Rc<Place>, name: &[u8]) -> Result<Rc<Place>, Failure> {
+        let owner = self.metadata.owner_of_all();
+        self.metadata.check_owner(owner, None)?;
         let state = match &above.state {
             State::There(folder) => {
                 let open = self.folders.open(folder)?;
                 self.tally.may_make(name, open.as_fd(), name)?;
                 if self.options.dry_run {
                     self.judge_entry(above, name, None)?;
-                    return Ok(new_top(above, name, State::Missing));
+                    return Ok(new_top(above, name, State::Missing, owner));
                 }
                 let made = rustix::fs::mkdirat(&open, name, Mode::from_raw_mode(UNFINISHED));
                 made.map_err(|error| Failure::of(error, "make the folder"))?;
@@ -159,7 +167,7 @@ impl<W: Write> Receiver<'_, W> {
             }
             _ => State::Missing,
         };
-        Ok(new_top(above, name, state))
+        Ok(new_top(above, name, state, owner))
     }
 
     /// Remembers a name that the source has.
@@ -195,6 +203,7 @@ impl<W: Write> Receiver<'_, W> {
         mode: u32,
         time: Time,
         name: &[u8],
+        wanted: &Wanted,
     ) -> Result<(Rc<Place>, FileAction), Failure> {
         let is_top = above.above.is_none() && !matches!(self.destination, DestinationKind::Itself);
         let missing = |place: &Rc<Place>| {
@@ -217,7 +226,12 @@ impl<W: Write> Receiver<'_, W> {
         if found.is_some() {
             self.count_found(above);
         }
+        let is_kept = self.options.keep_folders
+            || (above.above.is_none() && matches!(self.destination, DestinationKind::Named(_)));
         let refused = |kind, text: &str| Err(Failure::new(kind, text));
+        if !is_kept || found.is_none() {
+            self.metadata.check_owner(wanted.owner, found.map(|found| found.owner))?;
+        }
         match found.map(|found| found.sort) {
             None => {
                 self.tally.may_make(&above.path(name), open.as_fd(), name)?;
@@ -246,22 +260,24 @@ impl<W: Write> Receiver<'_, W> {
         if found.is_none() {
             check_made(&open, &descriptor, self.account)?;
         }
-        if let Err(failure) = self.tally.may_enter(&above.path(name), descriptor.as_fd()) {
-            if found.is_none() {
-                // It is empty, and nobody asked for it.
-                let _ = rustix::fs::unlinkat(&open, name, AtFlags::REMOVEDIR);
-            }
-            return Err(failure);
-        }
         let is_own = found.is_none_or(|found| found.owner.0 == self.account);
         let is_made = found.is_none_or(|found| found.mode == UNFINISHED && is_own);
-        let is_kept = self.options.keep_folders
-            || !self.options.preserve
-            || (above.above.is_none() && matches!(self.destination, DestinationKind::Named(_)));
+        let is_kept = is_kept && !is_made;
+        let may_enter = self.tally.may_enter(&above.path(name), descriptor.as_fd());
+        let equipped = may_enter.and_then(|()| match is_kept {
+            true => Ok(None),
+            false => self.equip_folder(descriptor.as_fd(), wanted, is_made),
+        });
+        if equipped.is_err() && found.is_none() {
+            // It is empty, and nobody asked for it.
+            let _ = rustix::fs::unlinkat(&open, name, AtFlags::REMOVEDIR);
+        }
+        let equipped = equipped?;
+        let owner = if is_kept { (None, None) } else { wanted.owner };
         let is_same = |found: FileFacts| {
-            is_kept
-                || (found.mode & PLAIN == mode & PLAIN
-                    && !wants_time(&self.options, found.time, time))
+            let has_mode = !sets_modes(&self.options) || found.mode & PLAIN == mode & PLAIN;
+            let has_owner = owns(owner, found.owner) && equipped.is_none();
+            is_kept || has_mode && has_owner && !wants_time(&self.options, found.time, time)
         };
         let action = match found {
             None => FileAction::Created,
@@ -275,11 +291,12 @@ impl<W: Write> Receiver<'_, W> {
             state: State::There(entered),
             is_top,
             is_made,
-            keeps: is_kept && !is_made,
+            keeps: is_kept,
             mode,
             time,
-            found_mode: found.map_or(UNFINISHED, |found| found.mode),
+            found_mode: equipped.or(found.map(|found| found.mode)).unwrap_or(UNFINISHED),
             is_own,
+            owner,
             restore: Cell::new(None),
             busy: Cell::new(1),
             names: RefCell::new(is_compared.then(NameSet::default)),
@@ -304,9 +321,10 @@ impl<W: Write> Receiver<'_, W> {
 }
 
 /// Returns the place of a folder that is made for what comes.
-fn new_top(above: &Rc<Place>, name: &[u8], state: State) -> Rc<Place> {
+fn new_top(above: &Rc<Place>, name: &[u8], state: State, owner: WantedOwner) -> Rc<Place> {
     let mut place = Place::absent(above, name, true, state);
     place.above = None;
+    place.owner = owner;
     place.found_mode = 0o700;
     Rc::new(place)
 }
@@ -351,35 +369,4 @@ fn keeps_owners(folder: &OwnedFd) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
-
-    use super::*;
-
-    #[test]
-    fn a_folder_that_was_just_made_is_known_by_its_mount_owner_and_mode() {
-        let place = tempfile::tempdir().expect("a folder");
-        let open = |path: &Path| OwnedFd::from(fs::File::open(path).expect("opened"));
-        let (above, made) = (open(place.path()), place.path().join("made"));
-        let account = rustix::process::geteuid().as_raw();
-        rustix::fs::mkdirat(&above, "made", Mode::from_raw_mode(UNFINISHED)).expect("made");
-        let check = |above: &OwnedFd, folder: &Path, account| {
-            check_made(above, &open(folder), account).map(drop).map_err(|failure| failure.kind)
-        };
-        assert_eq!(check(&above, &made, account), Ok(()));
-        assert_eq!(check(&above, &made, account + 1), Err(FailureKind::Changed));
-        for (mode, expected) in [
-            (0o755, Err(FailureKind::Changed)),
-            (0o1755, Err(FailureKind::Changed)),
-            (0o1710, Err(FailureKind::Changed)),
-            (0o700, Err(FailureKind::Changed)),
-            // It inherits this bit.
-            (0o3700, Ok(())),
-        ] {
-            fs::set_permissions(&made, fs::Permissions::from_mode(mode)).expect("its mode");
-            assert_eq!(check(&above, &made, account), expected, "{mode:o}");
-        }
-        let elsewhere = open(Path::new("/proc"));
-        assert_eq!(check(&elsewhere, &made, account), Err(FailureKind::Changed));
-    }
-}
+mod tests;

@@ -17,7 +17,8 @@ use rustix::{
 };
 
 use super::{
-    Offer, OfferedPart, Pending, Receiver,
+    Receiver,
+    pending::{Offer, OfferedPart, Pending},
     place::{Place, State},
     target,
 };

@@ -346,6 +346,11 @@ impl Walk {
         }
     }
 
+    /// Returns the folder that the entries come from.
+    pub(super) fn current(&self) -> Option<&Rc<Folder>> {
+        self.levels.last().map(|level| &level.folder)
+    }
+
     /// Forgets that a file has further names, since it was not sent.
     pub(super) fn forget(&mut self, facts: &FileFacts) {
         self.linked.remove(&facts.id);

@@ -1,6 +1,7 @@
 //! What the receiver says after its hello.
 
 use crate::{
+    content::chunks::{Chunk, is_average},
     failure::Failure,
     fields::{Body, Fields, Malformed},
     limits,
@@ -20,6 +21,13 @@ pub(crate) enum ToSender {
         length: u64,
         step: u64,
         digests: Vec<[u8; 32]>,
+    },
+    /// A part of the file that is to be replaced: where it begins, and its chunks.
+    Known {
+        index: u64,
+        average: u32,
+        offset: u64,
+        chunks: Vec<Chunk>,
     },
     /// What became of an entry.
     Outcome {
@@ -96,6 +104,16 @@ impl ToSender {
                 body.u64(*step);
                 digests.iter().for_each(|digest| body.raw(digest));
             }
+            Self::Known { index, average, offset, chunks } => {
+                body.begin(48);
+                body.u64(*index);
+                body.u32(*average);
+                body.u64(*offset);
+                for (length, digest) in chunks {
+                    body.u32(*length);
+                    body.raw(digest);
+                }
+            }
             Self::Outcome { index, action, notes, failure } => {
                 body.begin(34);
                 body.u64(*index);
@@ -169,6 +187,20 @@ impl ToSender {
                 Self::Done { counts, digest, withheld }
             }
             38 => Self::Abort(fields.failure()?),
+            48 => {
+                let (index, average, offset) = (fields.u64()?, fields.u32()?, fields.u64()?);
+                let (pairs, rest) = fields.rest().as_chunks::<20>();
+                let is_well = rest.is_empty() && is_average(average);
+                if !is_well || pairs.is_empty() || pairs.len() > limits::CHUNKS_IN_MESSAGE {
+                    return Err(Malformed("the chunks of a file are no chunks"));
+                }
+                let chunks = pairs.iter().map(|pair| {
+                    let mut pair = Fields::new(pair);
+                    Ok((pair.u32()?, pair.chunk_digest()?))
+                });
+                let chunks = chunks.collect::<Result<_, Malformed>>()?;
+                Self::Known { index, average, offset, chunks }
+            }
             _ => return Err(Malformed("the receiver said what no receiver says")),
         };
         fields.end()?;

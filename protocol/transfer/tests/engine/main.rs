@@ -9,12 +9,17 @@
 
 mod answers;
 mod asked;
+mod attributes;
 mod cuts;
 mod deletions;
+mod delta;
 mod ends;
 mod liars;
+mod metadata;
 mod new_folders;
 mod offers;
+mod owners;
+mod packed;
 mod places;
 mod races;
 mod replacing;

@@ -11,6 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use crate::files::display::{self, Display};
 use crate::files::errand::{Errands, Stage, Word};
 use crate::files::local::Sources;
+use crate::files::run::pace::Pace;
 use crate::files::scratch::Scratch;
 use crate::files::shown::Shown;
 use crate::files::verdict::HostEnd;
@@ -41,9 +42,11 @@ pub(super) async fn move_file(
     let (display, feed) = Display::open(&run)?;
     let (words, word) = watch::channel(Word::default());
     let tallies = Arc::clone(&display.tallies);
-    let (run, folders, feeding) = (Arc::new(run), Vec::new(), feed.clone());
+    let (pace, folders, feeding) = (Pace::new(run.rate), Vec::new(), feed.clone());
+    let run = Arc::new(run);
     let host = run.hosts.first().map(|host| host.name.clone()).unwrap_or_default();
-    let errands = Errands { run, config, sources, scratch, folders, feed: feeding, tallies, word };
+    let errands =
+        Errands { run, config, sources, scratch, folders, feed: feeding, tallies, pace, word };
     // A task of its own goes on in the moment before this process is stopped.
     let mut moving = JoinSet::new();
     moving.spawn(async move { errands.one().await });

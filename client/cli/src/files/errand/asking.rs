@@ -18,7 +18,9 @@ impl Errands {
         let (verb, paths) = match &self.run.work {
             CopyWork::Push { to, landing, .. } => {
                 let (is_itself, has_several) = (landing.is_itself, landing.has_several);
-                (TransferVerb::Receive { is_itself, has_several }, std::slice::from_ref(to))
+                let is_delta = self.run.options.delta;
+                let verb = TransferVerb::Receive { is_itself, has_several, is_delta };
+                (verb, std::slice::from_ref(to))
             }
             CopyWork::Fetch { paths, is_literal, .. } => {
                 (TransferVerb::Send { is_literal: *is_literal }, &paths[..])
@@ -28,6 +30,9 @@ impl Errands {
         command.stdin(Stdio::Piped);
         if let Some(user) = &host.user {
             command.user(user);
+        }
+        if let Some(credit) = self.pace.credit(self.run.fanout.min(self.run.hosts.len())) {
+            command.credit(credit);
         }
         if let Some(limit) = self.run.timeout {
             command.timeout(limit);
