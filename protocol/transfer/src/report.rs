@@ -81,7 +81,7 @@ impl FileNotes {
     pub const ACL: Self = Self(1024);
 
     /// The bits of all notes.
-    const KNOWN: u16 = 127;
+    const KNOWN: u16 = 127 | Self::OWNER.0 | Self::XATTRS.0 | Self::ACL.0;
 
     /// Returns both.
     #[must_use]

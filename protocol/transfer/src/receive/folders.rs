@@ -48,11 +48,15 @@ impl<W: Write> Receiver<'_, W> {
         let wanted = self.metadata.wanted();
         let above = self.place()?;
         let named = self.name_for(&above, name, true);
+        drop(above);
+        let is_itself = self.places.len() == 1 && self.destination == DestinationKind::Itself;
+        let is_taken_up =
+            is_itself && named.is_ok() && self.take_up_destination(mode, time, &wanted);
+        let action = if is_taken_up { FileAction::Adjusted } else { FileAction::Unchanged };
         // The destination itself may only just have been made.
         let above = self.place()?;
-        let is_itself = self.places.len() == 1 && self.destination == DestinationKind::Itself;
         let (name, ready) = match named {
-            Ok(name) if is_itself => (name, Ok((Rc::clone(&above), FileAction::Unchanged))),
+            Ok(name) if is_itself => (name, Ok((Rc::clone(&above), action))),
             Ok(name) => {
                 let ready =
                     wanted.and_then(|wanted| self.ready_folder(&above, mode, time, &name, &wanted));
@@ -81,6 +85,25 @@ impl<W: Write> Receiver<'_, W> {
         self.settle(index, &above.path(&name), FileKind::Folder, outcome)?;
         self.places.push(place);
         Ok(())
+    }
+
+    /// Takes up the destination itself if an interrupted transfer has made it, and returns whether one has.
+    fn take_up_destination(
+        &mut self,
+        mode: u32,
+        time: Time,
+        wanted: &Result<Wanted, Failure>,
+    ) -> bool {
+        // Nothing is in it yet.
+        let Some(top) = self.places.last_mut().and_then(Rc::get_mut) else {
+            return false;
+        };
+        if !top.is_own || !is_unfinished(top.found_mode) {
+            return false;
+        }
+        (top.is_made, top.mode, top.time) = (true, mode, time);
+        top.owner = wanted.as_ref().map_or((None, None), |wanted| wanted.owner);
+        true
     }
 
     /// Returns the name that an entry has at the destination.
@@ -261,7 +284,7 @@ impl<W: Write> Receiver<'_, W> {
             check_made(&open, &descriptor, self.account)?;
         }
         let is_own = found.is_none_or(|found| found.owner.0 == self.account);
-        let is_made = found.is_none_or(|found| found.mode == UNFINISHED && is_own);
+        let is_made = found.is_none_or(|found| is_unfinished(found.mode) && is_own);
         let is_kept = is_kept && !is_made;
         let may_enter = self.tally.may_enter(&above.path(name), descriptor.as_fd());
         let equipped = may_enter.and_then(|()| match is_kept {
@@ -318,6 +341,12 @@ impl<W: Write> Receiver<'_, W> {
         }
         Ok(())
     }
+}
+
+/// Returns whether a folder of this mode was made by a transfer that did not finish it. It may have inherited the setgid
+/// bit.
+fn is_unfinished(mode: u32) -> bool {
+    mode & !0o2000 == UNFINISHED
 }
 
 /// Returns the place of a folder that is made for what comes.

@@ -108,7 +108,7 @@ fn owners_are_known_by_name_and_by_number_where_they_have_none_here() {
 fn what_nobody_asked_for_and_what_is_for_nothing_ends_the_transfer() {
     let plain = owner((0, b""), (0, b""));
     let nothing = MetadataOptions::default();
-    let file_with_more = script::file_with_more_names(b"f");
+    let file_with_more = crate::script::file_with_more_names(b"f");
     for (metadata, messages) in [
         (nothing.clone(), vec![plain.clone(), file(b"f", 1)]),
         (nothing, vec![others(&[]), folder(b"d")]),

@@ -58,7 +58,7 @@ fn what_was_inserted_and_what_was_changed_crosses_and_nothing_else() {
     new[11 * MIB] ^= 1;
     new.extend_from_slice(b"appended");
     fs::write(&from, &new).unwrap();
-    tree::set_mode(&to, 0o640);
+    crate::tree::set_mode(&to, 0o640);
     let ended = send(&TransferOptions { preserve: false, ..delta() }, &from, &to);
     let summary = ended.summary();
     assert_same(&from, &to);

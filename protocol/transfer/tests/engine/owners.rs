@@ -92,7 +92,7 @@ fn owners_are_those_of_the_source_for_files_folders_and_links() {
         assert_eq!(owner(&path("t").join(name)), owner(&path("s").join(name)), "{name}");
     }
     assert_eq!(owner(&path("t")), top, "the folder that it goes into is its owner's");
-    assert_eq!(tree::describe(&path("t")), tree::describe(&path("s")));
+    assert_eq!(crate::tree::describe(&path("t")), crate::tree::describe(&path("s")));
     lchown(path("t/d/f"), Some(7), None).unwrap();
     lchown(path("t/l"), Some(7), None).unwrap();
     let again = transfer(&options(metadata), from(), named(&path("t"))).summary().counts;

@@ -110,9 +110,35 @@ fn folders_that_may_not_be_written_arrive_and_are_brought_up_to_date() {
     fs::write(from.join("a/g"), b"more").unwrap();
     set_mode(&from.join("a"), 0o555);
     run_once();
-    // As an interrupted transfer leaves it.
-    set_mode(&to.join("a"), 0o1700);
-    run_once();
+    // As an interrupted transfer leaves it, also in a folder that hands its group on.
+    for mode in [0o1700, 0o3700] {
+        set_mode(&to.join("a"), mode);
+        run_once();
+    }
+}
+
+#[test]
+fn a_destination_that_an_interrupted_transfer_made_is_finished_and_any_other_keeps_what_it_has() {
+    let place = tempfile::tempdir().unwrap();
+    let (from, to) = (place.path().join("s"), place.path().join("d"));
+    for folder in [&from, &to] {
+        fs::create_dir(folder).unwrap();
+    }
+    fs::write(from.join("f"), b"content").unwrap();
+    set_mode(&from, 0o755);
+    for (mode, preserve, expected) in [
+        (0o1700, true, 0o755),
+        (0o1700, false, 0o755),
+        (0o1777, true, 0o1777),
+        (0o700, true, 0o700),
+    ] {
+        set_mode(&to, mode);
+        let options = TransferOptions { preserve, ..tree_options() };
+        let destination = Destination::itself(File::open(&to).unwrap().into()).unwrap();
+        let summary = transfer(&options, vec![source(&from)], destination).summary();
+        assert!(summary.is_complete());
+        assert_eq!(fs::metadata(&to).unwrap().mode() & 0o7777, expected, "{mode:o}");
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use rcmd_transfer::{
     Destination, FailureKind, Landing, NoObserver, Summary, TransferError, TransferLimits,
@@ -157,6 +158,9 @@ fn a_host_that_chooses_a_name_learns_nothing_of_a_file_that_is_here() {
     content[3 * MIB] = b'y';
     for (asked_for, crossed) in [("/srv/a", MIB), ("/srv/*", 4 * MIB)] {
         fs::write(path("d/a"), &content).unwrap();
+        // Both may be written within one step of the clock; they would be taken for the same.
+        let file = fs::File::options().write(true).open(path("d/a")).unwrap();
+        file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
         let options = TransferOptions { in_place: true, ..TransferOptions::default() };
         let (part, asked) = fetch(&path("d"), &[asked_for], false);
         let source = path("a");
