@@ -304,6 +304,20 @@ class Started(ProgramCase):
         self.assertNotIn("CLICOLOR_FORCE", told)
         self.assertNotEqual(int((self.folder / "sid").read_text()), os.getsid(0))
 
+    def test_owners_attributes_and_rates_are_options_of_the_client(self) -> None:
+        words = self.folder / "words"
+        self.script(f"printf '%s\\n' \"$@\" > '{words}'; cat '{self.folder}/out'")
+        (self.folder / "out").write_text(lines(END))
+        self.put(owner=True, chown="app:", chmod="-w", xattrs=True, acls=True, delta=True, compress=True, bwlimit=1000)
+        found = words.read_text().splitlines()[2:-3]
+        flags = ["--owner", "--xattrs", "--acls", "--delta", "--compress"]
+        self.assertEqual(found, [*flags, "--chown=app:", "--chmod=-w", "--bwlimit=1000B"])
+        self.put(bwlimit="20Mbit")
+        self.assertIn("--bwlimit=20Mbit", words.read_text().splitlines())
+        for options in ({"bwlimit": 1.5}, {"chown": 0}, {"chmod": 0o644}):
+            with self.assertRaises(TypeError):
+                self.put(**options)
+
     def test_a_client_is_found_in_the_path_or_named(self) -> None:
         self.says(lines(END))
         self.client.rename(self.folder / program.NAME)
