@@ -52,6 +52,9 @@ impl<W: Write> Receiver<'_, W> {
         if opening.offset > opening.size {
             return Err(TransferError::Protocol("a content begins behind its end"));
         }
+        if self.options.dry_run {
+            return self.would_receive(index, opening.size);
+        }
         self.tally.passed(opening.offset);
         let mut current = Current { index, opening: *opening, at: opening.offset, writing: None };
         // A file that has failed meanwhile may still begin once more.
@@ -79,16 +82,25 @@ impl<W: Write> Receiver<'_, W> {
         Ok(())
     }
 
+    /// Checks that a file is not larger than what is allowed, nor all files together.
+    ///
+    /// # Errors
+    /// `too_big`.
+    pub(super) fn check_size(&self, size: u64) -> Result<(), Failure> {
+        let together = self.tally.counts.bytes.saturating_add(size);
+        if size > self.limits.file_bytes || together > self.limits.bytes {
+            return Err(Failure::new(FailureKind::TooBig, "it is larger than what is allowed"));
+        }
+        Ok(())
+    }
+
     /// Opens the file that a content is written to.
     fn open_target(
         &mut self,
         opening: &Opening,
         pending: &mut Pending,
     ) -> Result<(Target, blake3::Hasher), Failure> {
-        let together = self.tally.counts.bytes.saturating_add(opening.size);
-        if opening.size > self.limits.file_bytes || together > self.limits.bytes {
-            return Err(Failure::new(FailureKind::TooBig, "it is larger than what is allowed"));
-        }
+        self.check_size(opening.size)?;
         let State::There(folder) = &pending.place.state else {
             return Err(Failure::new(FailureKind::NoSuchFile, "its folder is not there"));
         };
@@ -357,7 +369,7 @@ impl<W: Write> Receiver<'_, W> {
     }
 
     /// Settles a file that has failed, with the names that wait for it.
-    fn fail(
+    pub(super) fn fail(
         &mut self,
         index: u64,
         pending: Pending,

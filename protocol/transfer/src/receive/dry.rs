@@ -1,4 +1,5 @@
-//! What a dry run can judge of an entry without writing: permissions, owners and free space.
+//! What a dry run can judge of an entry without writing: permissions, owners and free space; and files whose content
+//! would come.
 
 use std::{io::Write, os::fd::OwnedFd, rc::Rc};
 
@@ -9,14 +10,17 @@ use rustix::{
 
 use super::{
     Receiver,
+    links::{Linked, Named, Original},
     owner::{self, WantedOwner},
+    pending::{Outcome, Pending},
     place::{Place, State},
     target,
 };
 use crate::{
     beneath::Folder,
     facts::{FileFacts, STICKY, Sort},
-    failure::{Failure, FailureKind},
+    failure::{EventOrigin, Failure, FailureKind, TransferError},
+    report::{FileAction, FileKind},
 };
 
 impl<W: Write> Receiver<'_, W> {
@@ -90,6 +94,39 @@ impl<W: Write> Receiver<'_, W> {
             let text = "cannot keep the owner of the file that is there: another user's or group's";
             Failure::new(failure.kind, text)
         })
+    }
+
+    /// Settles a file that the sender has opened and would send.
+    pub(super) fn would_receive(&mut self, index: u64, size: u64) -> Result<(), TransferError> {
+        let Some(pending) = self.pending.remove(&index) else {
+            return Ok(());
+        };
+        if let Err(failure) = self.check_size(size) {
+            return self.fail(index, pending, failure, EventOrigin::Announced);
+        }
+        let Pending { place, name, found, notes, has_more_names, links, .. } = pending;
+        let action = if found.is_none() { FileAction::Created } else { FileAction::Replaced };
+        let outcome = Outcome { bytes: size, ..Outcome::done(action, notes) };
+        self.settle(index, &place.path(&name), FileKind::File, outcome)?;
+        // It has no file yet but the one that is there.
+        let original = found.as_ref().map(Original::shown);
+        let mut file = Named { place: Rc::clone(&place), name, original };
+        self.make_waiting(links, Ok(&mut file))?;
+        if has_more_names {
+            self.linked.insert(index, Linked::There(file));
+        }
+        self.release(&place)
+    }
+
+    /// Judges whether the permission bits and times of what is there could be set: only its owner may, and root.
+    ///
+    /// # Errors
+    /// `permission`.
+    pub(super) fn judge_own(&self, found: &FileFacts) -> Result<(), Failure> {
+        if found.owner.0 == self.account || self.account == 0 {
+            return Ok(());
+        }
+        Err(Failure::of(Errno::PERM, "set its permission bits and times"))
     }
 
     /// Judges whether there is room for a file beside those that came before. Its size counts in full, since the

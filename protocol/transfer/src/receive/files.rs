@@ -68,33 +68,21 @@ impl<W: Write> Receiver<'_, W> {
             Err(failure) => (Err(failure), Wanted::default()),
         };
         let (found, notes) = match verdict {
-            Ok(Verdict::Wanted(found, notes)) if !self.options.dry_run => (found, notes),
-            other => {
-                let (outcome, original) = match other {
-                    Ok(Verdict::Settled(action, notes, original)) => {
-                        (Outcome::done(action, notes), Some(original))
-                    }
-                    // In a dry run it has no file yet but the one that is there.
-                    Ok(Verdict::Wanted(found, notes)) => {
-                        let is_new = found.is_none();
-                        let action =
-                            if is_new { FileAction::Created } else { FileAction::Replaced };
-                        let done = Outcome::done(action, notes);
-                        let outcome = Outcome { bytes: announced.size, ..done };
-                        (outcome, found.as_ref().map(Original::shown))
-                    }
-                    Err(failure) => (Outcome::failed(failure), None),
-                };
+            Ok(Verdict::Wanted(found, notes)) => (found, notes),
+            Ok(Verdict::Settled(action, notes, original)) => {
                 if has_more_names {
-                    let linked = match &outcome.failure {
-                        Some(failure) => Linked::Failed(failure.kind),
-                        None => {
-                            let (place, name) = (Rc::clone(&place), name.clone());
-                            Linked::There(Named { place, name, original })
-                        }
-                    };
-                    self.link_later(index, linked)?;
+                    let original = Some(original);
+                    let file = Named { place: Rc::clone(&place), name: name.clone(), original };
+                    self.link_later(index, Linked::There(file))?;
                 }
+                let outcome = Outcome::done(action, notes);
+                return self.settle(index, &place.path(&name), FileKind::File, outcome);
+            }
+            Err(failure) => {
+                if has_more_names {
+                    self.link_later(index, Linked::Failed(failure.kind))?;
+                }
+                let outcome = Outcome::failed(failure);
                 return self.settle(index, &place.path(&name), FileKind::File, outcome);
             }
         };
@@ -182,7 +170,9 @@ impl<W: Write> Receiver<'_, W> {
         }
         self.metadata.check_owner(wanted.owner, Some(found.owner))?;
         notes = notes.with_if(!has_mode, FileNotes::MODE).with(lacking);
-        if !self.options.dry_run {
+        if self.options.dry_run {
+            self.judge_own(&found)?;
+        } else {
             let file = target::open_entry(&open, name);
             let file = file.map_err(|error| Failure::of(error, "open what is there"))?;
             let now = FileFacts::of(&file).ok().filter(|now| now.id == found.id);

@@ -40,14 +40,11 @@ impl<W: Write> Receiver<'_, W> {
         }
     }
 
-    /// Sets the permission bits and times that a folder is to have.
+    /// Sets the permission bits and times that a folder is to have, or judges in a dry run whether they could be set.
     pub(super) fn finish_place(&mut self, place: &Place) -> Result<(), Failure> {
         let State::There(folder) = &place.state else {
             return Ok(());
         };
-        if self.options.dry_run {
-            return Ok(());
-        }
         let wanted = match (place.is_made, place.keeps) {
             (true, _) if !sets_modes(&self.options) => Some(place.mode & !self.umask),
             (true, _) => Some(place.mode),
@@ -62,6 +59,11 @@ impl<W: Write> Receiver<'_, W> {
         }
         let open = self.folders.open(folder)?;
         let facts = FileFacts::of(&open).map_err(|error| Failure::of(error, "look at it"))?;
+        if self.options.dry_run {
+            let sets_mode = wanted.is_some_and(|mode| mode & PLAIN != facts.mode & PLAIN);
+            let is_set = sets_mode || times && facts.time != place.time;
+            return if is_set { self.judge_own(&facts) } else { Ok(()) };
+        }
         if times && facts.time != place.time {
             target::set_times(&open, &place.time.timestamps())?;
         }

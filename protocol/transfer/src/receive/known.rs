@@ -29,6 +29,11 @@ impl<W: Write> Receiver<'_, W> {
         size: u64,
         mut pending: Pending,
     ) -> Result<(), TransferError> {
+        if self.options.dry_run {
+            // The sender opens it, and sends nothing of it.
+            self.pending.insert(index, pending);
+            return self.say(&ToSender::Need { index });
+        }
         if let Some(there) = self.compares(size, &pending) {
             let together = self.known + chunks::most_for(there);
             if self.known > 0 && together > self.chunks_at_once {

@@ -71,6 +71,9 @@ impl<W: Write> Sender<'_, W> {
     /// Sends the content of a file, or says why it does not come.
     pub(super) fn send_content(&mut self, wanted: &Wanted) -> Result<(), TransferError> {
         let index = wanted.index;
+        if self.options.dry_run {
+            return self.say_whether_it_opens(index);
+        }
         let known = self.pending.get_mut(&index).and_then(|pending| pending.known.take());
         let digests = known.as_ref().map_or(0, |known| known.digests);
         if let Some(packer) = &mut self.packer {
@@ -108,6 +111,28 @@ impl<W: Write> Sender<'_, W> {
             }
         }
         Ok(())
+    }
+
+    /// Opens a file in a dry run, and says that its content would begin, or why it would not come.
+    fn say_whether_it_opens(&mut self, index: u64) -> Result<(), TransferError> {
+        let Some(pending) = self.pending.get_mut(&index) else {
+            return Ok(());
+        };
+        let opened = self.folders.open(&pending.met.folder);
+        let opened = opened.and_then(|folder| open(&folder, &pending.met));
+        let opened = opened
+            .and_then(|opened| may_read(&mut self.tally, &pending.met, &opened).map(|()| opened));
+        match opened {
+            Ok(Opened { facts: FileFacts { stored, mode, time, .. }, .. }) => {
+                // As it was announced: so both ends count the same.
+                let size = pending.met.facts.map_or(0, |facts| facts.size);
+                self.say(&ToReceiver::Begin { index, offset: 0, size, stored, mode, time })
+            }
+            Err(failure) => {
+                pending.is_abandoned = true;
+                self.say(&ToReceiver::Abandon { index, again: false, failure })
+            }
+        }
     }
 
     fn try_content(

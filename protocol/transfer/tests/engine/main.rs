@@ -13,6 +13,7 @@ mod attributes;
 mod cuts;
 mod deletions;
 mod delta;
+mod dry_runs;
 mod ends;
 mod liars;
 mod metadata;

@@ -4,19 +4,16 @@ use std::{
     fs::{self, File},
     os::unix::fs::{MetadataExt as _, chown, lchown, symlink},
     path::Path,
-    thread,
 };
 
 use rcmd_transfer::{
     AccountNames, Destination, FailureKind, MetadataOptions, Transfer, TransferError,
     TransferOptions,
 };
-use rustix::{
-    fs::{Gid, Uid},
-    thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid},
-};
 
-use crate::ends::{Cut, Ended, named, run, source, transfer, tree_options};
+use crate::ends::{
+    Cut, as_account, is_root, named, open_place, run, source, transfer, tree_options,
+};
 use crate::tree::{Dice, partials, set_mode, set_time};
 
 fn mode(path: &Path) -> u32 {
@@ -28,40 +25,12 @@ fn owner(path: &Path) -> (u32, u32) {
     (facts.uid(), facts.gid())
 }
 
-fn is_root() -> bool {
-    let is_root = rustix::process::geteuid().is_root();
-    if !is_root {
-        println!("skipped: needs root");
-    }
-    is_root
-}
-
 fn options(metadata: MetadataOptions) -> TransferOptions {
     TransferOptions { metadata, ..tree_options() }
 }
 
 fn owning(change: &str) -> MetadataOptions {
     MetadataOptions { chown: Some(change.parse().unwrap()), ..MetadataOptions::default() }
-}
-
-/// Transfers as an account that is not root, in one group besides its own.
-fn as_account(options: &TransferOptions, from: &Path, to: &Path) -> Ended {
-    let transfer = || {
-        let (user, group) = (Uid::from_raw(1_234), Gid::from_raw(4_321));
-        set_thread_groups(&[Gid::from_raw(77)]).unwrap();
-        set_thread_res_gid(group, group, group).unwrap();
-        set_thread_res_uid(user, user, user).unwrap();
-        transfer(options, vec![source(from)], named(to))
-    };
-    thread::scope(|scope| scope.spawn(transfer).join().unwrap())
-}
-
-/// A place in which the account of [`as_account`] may write.
-fn open_place() -> tempfile::TempDir {
-    let place = tempfile::tempdir().unwrap();
-    chown(place.path(), Some(1_234), Some(4_321)).unwrap();
-    set_mode(place.path(), 0o755);
-    place
 }
 
 #[test]
