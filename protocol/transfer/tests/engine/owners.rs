@@ -221,7 +221,7 @@ fn a_dry_run_judges_the_owner_that_a_file_would_have() {
     let place = open_place();
     let path = |name: &str| place.path().join(name);
     fs::write(path("f"), b"content").unwrap();
-    fs::write(path("g"), b"of root").unwrap();
+    fs::write(path("g"), b"of root, and longer").unwrap();
     let dry = |metadata: MetadataOptions, to: &str| {
         let options = TransferOptions { dry_run: true, ..options(metadata) };
         as_account(&options, &path("f"), &path(to)).received.lines
@@ -231,7 +231,7 @@ fn a_dry_run_judges_the_owner_that_a_file_would_have() {
     assert_eq!(dry(owning("1234"), "g"), ["Failed g permission"], "the group is root's still");
     assert_eq!(dry(owning("0"), "new"), ["Failed new permission"]);
     assert_eq!(dry(owning("1234"), "new"), ["Created new"]);
-    assert_eq!(fs::read(path("g")).unwrap(), b"of root");
+    assert_eq!(fs::read(path("g")).unwrap(), b"of root, and longer");
     // The real run ends as the dry one.
     let ended = as_account(&options(owning("1234:77")), &path("f"), &path("g"));
     assert_eq!((ended.summary().counts.sent, owner(&path("g"))), (1, (1_234, 77)));
