@@ -1,6 +1,7 @@
 //! `rcmd-client cp`: files to hosts and from them, by the real programs.
 
 mod changed;
+mod cut;
 mod deleting;
 mod edited;
 mod ends;
@@ -10,8 +11,10 @@ mod listing;
 mod many;
 mod messages;
 mod metadata;
+mod numbers;
 mod pacing;
 mod pushing;
+mod quota;
 mod resuming;
 mod shown;
 mod software;
