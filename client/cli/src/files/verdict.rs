@@ -92,8 +92,12 @@ impl HostEnd {
         }
     }
 
-    /// Records that the user ended the transfer, whatever both ends made of that.
+    /// Records that the user ended the transfer, whatever both ends made of that. Once the host's part is known to have
+    /// ended, nothing of it is unknown.
     pub(super) fn interrupt(&mut self) {
+        if self.status == status::UNKNOWN && self.report.outcome != Outcome::Unknown {
+            self.status = FAILED;
+        }
         if self.status != 0 && self.summary.is_none() {
             let message = "the transfer was interrupted; what is complete stays";
             let failure = WireError::new(ErrorKind::Lost, message);
@@ -351,8 +355,20 @@ mod tests {
         assert_eq!(end.report.error.as_ref().unwrap().hint.as_deref(), Some(AGAIN));
         end.interrupt();
         assert!(end.failure.as_ref().unwrap().message.contains("was interrupted"));
+        assert_eq!(end.status, status::UNKNOWN);
         end.add_landing();
         assert!(end.failure.unwrap().hint.unwrap().contains("to go on. If DST was not there"));
+    }
+
+    #[test]
+    fn what_was_interrupted_and_has_ended_there_is_not_unknown() {
+        for (outcome, code) in [(Outcome::Exited, Some(2)), (Outcome::Signaled, None)] {
+            let end = EngineEnd { transfer: Err(TransferError::Cancelled), output: None };
+            let mut end = HostEnd::of(report(outcome, code, None), Some(end), "");
+            assert_eq!(end.status, status::UNKNOWN);
+            end.interrupt();
+            assert_eq!(end.status, FAILED);
+        }
     }
 
     #[test]
