@@ -7,7 +7,8 @@ use std::{
 
 use rcmd_transfer::{Transfer, TransferLimits, TransferOptions};
 
-use crate::ends::{as_account, is_root, named, open_place, run, source, tree_options};
+use crate::accounts::{as_account, is_root, open_place};
+use crate::ends::{named, run, source, tree_options};
 use crate::tree::{describe, set_mode};
 
 #[test]

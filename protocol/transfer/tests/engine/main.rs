@@ -7,6 +7,7 @@
 // A panic is how a test fails; clippy exempts test functions, not those beside them.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
+mod accounts;
 mod answers;
 mod asked;
 mod attributes;

@@ -11,9 +11,8 @@ use rcmd_transfer::{
     TransferOptions,
 };
 
-use crate::ends::{
-    Cut, as_account, is_root, named, open_place, run, source, transfer, tree_options,
-};
+use crate::accounts::{as_account, is_root, open_place};
+use crate::ends::{Cut, named, run, source, transfer, tree_options};
 use crate::tree::{Dice, partials, set_mode, set_time};
 
 fn mode(path: &Path) -> u32 {
