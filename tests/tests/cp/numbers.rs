@@ -43,7 +43,7 @@ fn go_there_and_back(files: u64, size: usize) {
         assert!(totals(&cp(&world, ["-rT", "--json", from, to]).run(), "unchanged") >= files);
     }
     for number in 0..files {
-        let path = world.scratch(format!("back/{}/{number}", number / 1_000));
+        let path = world.scratch(&format!("back/{}/{number}", number / 1_000));
         let mut content = number.to_le_bytes().to_vec();
         content.resize(size, b'x');
         assert!(fs::read(path).unwrap() == content, "{number}");

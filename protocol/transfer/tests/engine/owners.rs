@@ -206,11 +206,12 @@ fn a_folder_that_is_made_for_what_comes_has_the_owner_that_was_named() {
     }
     let place = tempfile::tempdir().unwrap();
     let path = |name: &str| place.path().join(name);
-    fs::write(path("f"), b"content").unwrap();
+    fs::create_dir(path("s")).unwrap();
+    fs::write(path("s/f"), b"content").unwrap();
     let new = Destination::new_folder(File::open(place.path()).unwrap().into(), b"new").unwrap();
-    let ended = transfer(&options(owning("5000:6000")), vec![source(&path("f"))], new);
+    let ended = transfer(&options(owning("5000:6000")), vec![source(&path("s"))], new);
     assert!(ended.summary().is_complete(), "{:?}", ended.sent.lines);
-    assert_eq!((owner(&path("new")), owner(&path("new/f"))), ((5_000, 6_000), (5_000, 6_000)));
+    assert_eq!(["new", "new/s", "new/s/f"].map(|name| owner(&path(name))), [(5_000, 6_000); 3]);
 }
 
 #[test]
