@@ -8,7 +8,8 @@ use std::{
 };
 
 use rcmd_transfer::{
-    Destination, NoObserver, Transfer, TransferLimits, TransferOptions, TransferSource,
+    Destination, MetadataOptions, NoObserver, Transfer, TransferLimits, TransferOptions,
+    TransferSource,
 };
 
 /// The hello of an end that takes the other's options.
@@ -29,6 +30,14 @@ fn parts(role: u8, data: &[u8]) -> Option<(TransferOptions, Vec<u8>)> {
         dry_run: has(16),
         in_place: has(32),
         fail_fast: has(64),
+        compress: has(128),
+        delta: has(128),
+        metadata: MetadataOptions {
+            owner: has(128),
+            xattrs: has(128),
+            acls: has(128),
+            ..MetadataOptions::default()
+        },
         ..TransferOptions::default()
     };
     let begins = if *switches == u8::MAX { Vec::new() } else { hello(role) };
@@ -45,9 +54,13 @@ pub fn transfer_receiver(data: &[u8]) {
     fs::create_dir_all(target.join("folder/below")).expect("folders");
     fs::write(target.join("file"), b"content").expect("a file");
     std::os::unix::fs::symlink("..", target.join("link")).expect("a link");
+    if options.delta {
+        fs::write(target.join("large"), vec![0; 300_000]).expect("a file");
+    }
     let limits = TransferLimits { file_bytes: 1 << 20, bytes: 4 << 20, entries: 10_000 };
     let destination = Destination::inside(File::open(&target).expect("opened").into());
-    let ended = Transfer::with_options(options).limits(limits).receive(
+    let transfer = Transfer::with_options(options).limits(limits).telling_chunks();
+    let ended = transfer.receive(
         said.as_slice(),
         io::sink(),
         destination.expect("a folder"),

@@ -1,12 +1,14 @@
 //! Renewal: certificates that end while they are used.
 
+use std::fs;
+
 use rcmd_certs::Layout;
 use rcmd_certs::enroll::Kind;
 use rcmd_certs::{clock, tls::load_leaf};
 use rcmd_tests::authority::Serving;
 use rcmd_tests::membership::{enroll, enrolled, serial};
 use rcmd_tests::sink::Sink;
-use rcmd_tests::{World, binaries, eventually};
+use rcmd_tests::{World, binaries, eventually, require, skip};
 
 #[test]
 fn a_server_renews_under_load_and_no_command_fails() {
@@ -77,6 +79,25 @@ fn a_dry_run_too_renews_a_certificate_that_has_ended() {
     eventually("its end", || clock::now_unix() > load_leaf(&cert).unwrap().not_after);
     world.exec(["true"]).option("--dry-run").run().assert_code(0);
     assert_ne!(serial(&world, Kind::Client), first);
+}
+
+#[test]
+fn whoever_renews_by_a_wrong_clock_is_told_whatever_is_done() {
+    let library = require!(skip::need_faketime());
+    let authority = Serving::with("client_life = \"10m\"");
+    let mut world = enrolled(&authority, World::builder());
+    world.start_server();
+    let file = world.scratch("f");
+    fs::write(&file, "content").unwrap();
+    let place = format!("{}:{}", world.target(), file.display());
+    let copy = world.scratch("copy").display().to_string();
+    for words in [&["ls", &place][..], &["cp", &place, &copy], &["edit", &place]] {
+        let client = world.client().without_target().options(words).env("VISUAL", "true");
+        let client = client.env("LD_PRELOAD", &library).env("FAKETIME", "+660");
+        let done = client.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").run();
+        done.assert_code(0)
+            .assert_says("this machine's clock is 11 minutes ahead of the authority's");
+    }
 }
 
 #[test]

@@ -30,6 +30,7 @@ pub(crate) mod fleet;
 pub(crate) mod hosts;
 pub(crate) mod listing;
 pub(crate) mod places;
+pub(crate) mod rate;
 pub(crate) mod runs;
 pub(crate) mod sets;
 pub(crate) mod ssh;

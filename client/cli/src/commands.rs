@@ -19,7 +19,7 @@ use std::path::Path;
 
 use rcmd_client::fleet::FleetRules;
 use rcmd_client::hosts::HostTarget;
-use rcmd_client::{Config, ErrorKind, WireError};
+use rcmd_client::{ErrorKind, WireError};
 
 use crate::arguments::commands::Commands;
 use crate::fleet::fanout::{self, AtOnce};
@@ -129,10 +129,9 @@ pub(crate) fn run_over(run: &CommandsOverHosts) -> Result<u8, WireError> {
     for notice in notices.filter(|_| run.verbosity > Verbosity::Quiet) {
         text::say(&text::line(Tone::Notice, &notice));
     }
-    let config = Config::from_dir(run.layout.dir())?;
-    let config = config.connect_timeout(run.timeout).compress(run.compress);
     let runtime = session::runtime()?;
-    let (config, _) = runtime.block_on(config.unexpired())?;
+    let config = session::config(&run.layout, run.timeout, run.compress, None);
+    let config = runtime.block_on(config)?;
     let status = runtime.block_on(async {
         let scope = Scope::many(whose, config, run.summary);
         let (commands, held) = (&run.commands, fanout.saturating_add(WAITING));

@@ -12,7 +12,7 @@
 //!
 //! | module | holds |
 //! | --- | --- |
-//! | `run` | all hosts: whose turn it is, signals, the account |
+//! | `run` | all hosts: whose turn it is, signals, the account; the rate of all together |
 //! | `errand` | one host, from its connection to its end |
 //! | `verdict` | how a transfer ended, and with which exit status |
 //! | `engine`, `pipe` | the thread that transfers, and what joins it to a host |
@@ -27,7 +27,7 @@
 
 use std::sync::Arc;
 
-use rcmd_client::{Config, ErrorKind, WireError};
+use rcmd_client::{ErrorKind, WireError};
 
 use crate::session;
 use crate::settings::copy::CopyRun;
@@ -69,10 +69,9 @@ pub(crate) use list::list;
 /// # Errors
 /// A failure when nothing was tried.
 pub(crate) fn copy(run: CopyRun) -> Result<u8, WireError> {
-    let config = Config::from_dir(run.layout.dir())?;
-    let config = config.connect_timeout(run.connect_timeout).compress(run.compress);
     let runtime = session::runtime()?;
-    let (config, _) = runtime.block_on(config.unexpired())?;
+    let config = session::config(&run.layout, run.connect_timeout, run.compress, None);
+    let config = runtime.block_on(config)?;
     let (layout, verbosity) = (run.layout.clone(), run.show.verbosity);
     let run = Arc::new(run);
     let scratch = Scratch::default();

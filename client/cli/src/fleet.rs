@@ -13,8 +13,8 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use rcmd_client::WireError;
 use rcmd_client::fleet::FleetRules;
-use rcmd_client::{Config, WireError};
 
 use crate::output::Form;
 use crate::session;
@@ -49,10 +49,9 @@ use runner::Runner;
 pub(crate) fn run(run: &FleetRun) -> Result<u8, WireError> {
     let mut display = display_settings(run)?;
     // Whoever has no certificate learns it before standard input is read.
-    let config = Config::from_dir(run.layout.dir())?;
-    let config = config.connect_timeout(run.timeout).compress(run.compress);
     let runtime = session::runtime()?;
-    let (config, _) = runtime.block_on(config.unexpired())?;
+    let config = session::config(&run.layout, run.timeout, run.compress, None);
+    let config = runtime.block_on(config)?;
     let input = run.input.map(whole_input::read).transpose()?;
     let assignment = match &run.work {
         FleetWork::New(new) => {

@@ -2,15 +2,16 @@
 
 use std::io::{self, IsTerminal as _};
 use std::process::{self, Stdio};
+use std::time::Duration;
 
 use rcmd_certs::Layout;
 use rcmd_client::renewal::{self, Renewed, When};
-use rcmd_client::{Client, Command, Config, ErrorKind, Outcome, Report, WireError};
+use rcmd_client::{AddressFamily, Client, Command, Config, ErrorKind, Outcome, Report, WireError};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::arguments::elsewhere;
 use crate::arguments::words::CommandSpec;
-use crate::settings::{CommandInput, CommandOptions, Run, Statuses, Verbosity};
+use crate::settings::{CommandInput, CommandOptions, ConnectOptions, Run, Statuses, Verbosity};
 use crate::text::{self, Tone};
 
 /// Makes a runtime of one thread. Blocking work has other threads.
@@ -45,7 +46,8 @@ pub(crate) async fn connect(run: &Run) -> Result<Client, WireError> {
 /// # Errors
 /// As of [`connect`].
 pub(crate) async fn connect_with(run: &Run) -> Result<(Client, Config), WireError> {
-    let config = config(run).await?;
+    let ConnectOptions { layout, timeout, compress, family, .. } = &run.connect;
+    let config = config(layout, *timeout, *compress, *family).await?;
     let target = &run.connect.target;
     let meant = elsewhere::meant(&target.host).filter(|_| run.statuses == Statuses::Own);
     let connected = Client::connect(&config, target).await;
@@ -64,11 +66,19 @@ pub(crate) async fn connect_with(run: &Run) -> Result<(Client, Config), WireErro
     })
 }
 
-/// Reads the certificate. One that has expired is renewed first; any other is renewed after the command.
-async fn config(run: &Run) -> Result<Config, WireError> {
-    let config = Config::from_dir(run.connect.layout.dir())?;
-    let config = config.connect_timeout(run.connect.timeout).compress(run.connect.compress);
-    let config = config.address_family(run.connect.family);
+/// Reads the certificate. One that has expired is renewed first, which may show that a clock is wrong; any other is
+/// renewed after the command.
+///
+/// # Errors
+/// As of [`Config::from_dir`] and [`Config::unexpired`].
+pub(crate) async fn config(
+    layout: &Layout,
+    connect_timeout: Duration,
+    compress: bool,
+    family: Option<AddressFamily>,
+) -> Result<Config, WireError> {
+    let config = Config::from_dir(layout.dir())?;
+    let config = config.connect_timeout(connect_timeout).compress(compress).address_family(family);
     let (config, renewed) = config.unexpired().await?;
     if let Renewed::Yes(Some(clock)) = renewed {
         text::say(&text::line(Tone::Notice, &clock.to_string()));

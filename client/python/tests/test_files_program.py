@@ -109,6 +109,14 @@ class Said(ProgramCase):
         self.says(lines({**end, "status": 125, "totals": {"withheld": "empty_source"}}), 125)
         self.assertIn("the source has no file", str(self.fails(rcmd.NotStarted)))
 
+    def test_what_a_host_chose_commands_no_terminal(self) -> None:
+        failed = {**FILE, "path": "a\x1b[2Jb", "action": "failed", "error": {"kind": "io", "message": "no\x07"}}
+        self.says(lines(failed, {**END, "status": 1, "totals": {**TOTALS, "failed": 1}}), 1)
+        error = self.fails(rcmd.TransferFailed)
+        self.assertIn("a\\x1b[2Jb: no\\x07", str(error))
+        assert error.transfer is not None
+        self.assertEqual(error.transfer.failures[0].path, "a\x1b[2Jb")
+
     def test_a_call_that_the_client_refuses_is_usage_with_its_words(self) -> None:
         self.says("", 125, "rcmd: --delete needs SRC/\nrcmd: hint: Write SRC/.\n")
         error = self.fails(rcmd.NotStarted)
@@ -295,6 +303,20 @@ class Started(ProgramCase):
         self.assertIn("NO_COLOR=1\n", told)
         self.assertNotIn("CLICOLOR_FORCE", told)
         self.assertNotEqual(int((self.folder / "sid").read_text()), os.getsid(0))
+
+    def test_owners_attributes_and_rates_are_options_of_the_client(self) -> None:
+        words = self.folder / "words"
+        self.script(f"printf '%s\\n' \"$@\" > '{words}'; cat '{self.folder}/out'")
+        (self.folder / "out").write_text(lines(END))
+        self.put(owner=True, chown="app:", chmod="-w", xattrs=True, acls=True, delta=True, compress=True, bwlimit=1000)
+        found = words.read_text().splitlines()[2:-3]
+        flags = ["--owner", "--xattrs", "--acls", "--delta", "--compress"]
+        self.assertEqual(found, [*flags, "--chown=app:", "--chmod=-w", "--bwlimit=1000B"])
+        self.put(bwlimit="20Mbit")
+        self.assertIn("--bwlimit=20Mbit", words.read_text().splitlines())
+        for options in ({"bwlimit": 1.5}, {"chown": 0}, {"chmod": 0o644}):
+            with self.assertRaises(TypeError):
+                self.put(**options)
 
     def test_a_client_is_found_in_the_path_or_named(self) -> None:
         self.says(lines(END))

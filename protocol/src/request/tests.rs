@@ -62,7 +62,9 @@ fn of_transfer(args: &[&[u8]]) -> Result<(), (ErrorKind, String)> {
 fn what_is_built_is_read_back() {
     let both = [false, true];
     let receive = both.into_iter().flat_map(|is_itself| {
-        both.map(|has_several| TransferVerb::Receive { is_itself, has_several })
+        both.into_iter().flat_map(move |has_several| {
+            both.map(|is_delta| TransferVerb::Receive { is_itself, has_several, is_delta })
+        })
     });
     let send = both.map(|is_literal| TransferVerb::Send { is_literal });
     let list = both.map(|is_long| TransferVerb::List { is_long });

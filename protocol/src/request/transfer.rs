@@ -37,6 +37,8 @@ pub enum TransferVerb {
         is_itself: bool,
         /// True if there are several sources.
         has_several: bool,
+        /// True if the client is told which parts the files have that are replaced: they are read then, too.
+        is_delta: bool,
     },
     /// It sends what stands at the paths.
     Send {
@@ -66,7 +68,9 @@ impl TransferVerb {
     /// Returns the verb of this name, without options.
     fn parse(name: &[u8]) -> Option<Self> {
         match name {
-            b"receive" => Some(Self::Receive { is_itself: false, has_several: false }),
+            b"receive" => {
+                Some(Self::Receive { is_itself: false, has_several: false, is_delta: false })
+            }
             b"send" => Some(Self::Send { is_literal: false }),
             b"list" => Some(Self::List { is_long: false }),
             _ => None,
@@ -76,8 +80,8 @@ impl TransferVerb {
     /// Returns the options that the verb has, each with its place.
     fn options(&mut self) -> Vec<(&'static str, &mut bool)> {
         match self {
-            Self::Receive { is_itself, has_several } => {
-                vec![("--itself", is_itself), ("--several", has_several)]
+            Self::Receive { is_itself, has_several, is_delta } => {
+                vec![("--itself", is_itself), ("--several", has_several), ("--delta", is_delta)]
             }
             Self::Send { is_literal } => vec![("--literal", is_literal)],
             Self::List { is_long } => vec![("--long", is_long)],

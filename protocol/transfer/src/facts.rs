@@ -1,9 +1,19 @@
 //! What the system says of a file.
 
+mod accounts;
+pub(crate) mod acl;
+pub(crate) mod attributes;
+
+pub use accounts::AccountNames;
+pub(crate) use accounts::Table;
+pub(crate) use attributes::Attributes;
+
 use std::os::fd::AsFd;
 
 use rustix::{
-    fs::{AtFlags, FileType, RawMode, Statx, StatxFlags, Timespec, Timestamps, UTIME_OMIT},
+    fs::{
+        AtFlags, FileType, RawMode, SeekFrom, Statx, StatxFlags, Timespec, Timestamps, UTIME_OMIT,
+    },
     io::Errno,
 };
 
@@ -127,6 +137,21 @@ impl FileFacts {
             names: found.stx_nlink,
             mount: has_mount.then_some(found.stx_mnt_id),
         }
+    }
+}
+
+/// Returns where the next data of an open file begins and ends, up to its size. Before it is a hole.
+pub(crate) fn next_data(file: impl AsFd, at: u64, size: u64) -> Result<(u64, u64), Errno> {
+    match rustix::fs::seek(&file, SeekFrom::Data(at)) {
+        Ok(begin) => {
+            let end = rustix::fs::seek(&file, SeekFrom::Hole(begin))?;
+            Ok((begin.min(size), end.min(size)))
+        }
+        // No data up to the end.
+        Err(Errno::NXIO) => Ok((size, size)),
+        // A file system that knows no holes.
+        Err(Errno::INVAL | Errno::OPNOTSUPP) => Ok((at, size)),
+        Err(error) => Err(error),
     }
 }
 

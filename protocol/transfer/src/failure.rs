@@ -1,4 +1,4 @@
-//! Why a file failed, and why a transfer did.
+//! Why and at which end a file failed, and why a transfer did.
 
 use std::{fmt, io};
 
@@ -32,11 +32,13 @@ pub enum FailureKind {
     Vanished,
     /// Any other error of the system.
     Io,
+    /// There is no such user or group where the files are received.
+    NoSuchUser,
 }
 
 impl FailureKind {
     /// Every kind, in the order of their numbers on the wire, of which the first is 1.
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::NoSuchFile,
         Self::Permission,
         Self::Exists,
@@ -49,6 +51,7 @@ impl FailureKind {
         Self::Corrupt,
         Self::Vanished,
         Self::Io,
+        Self::NoSuchUser,
     ];
 
     /// Returns its name, as events and results have it.
@@ -67,6 +70,7 @@ impl FailureKind {
             Self::Corrupt => "corrupt",
             Self::Vanished => "vanished",
             Self::Io => "io",
+            Self::NoSuchUser => "no_such_user",
         }
     }
 
@@ -125,6 +129,17 @@ impl Failure {
             None => Self::new(FailureKind::Io, format!("cannot {action}: {error}")),
         }
     }
+}
+
+/// Where what an event is about came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EventOrigin {
+    /// At the source, which did not send it.
+    Source,
+    /// At the destination, for which the source had announced it.
+    Announced,
+    /// At the destination, which alone has it. Its path is that in the destination.
+    Destination,
 }
 
 /// Why a transfer ended before its end was agreed on.

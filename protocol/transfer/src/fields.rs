@@ -79,6 +79,10 @@ impl<'a> Fields<'a> {
         self.take()
     }
 
+    pub(crate) fn chunk_digest(&mut self) -> Result<[u8; 16], Malformed> {
+        self.take()
+    }
+
     fn kind(&mut self) -> Result<FailureKind, Malformed> {
         let number = usize::from(self.u8()?);
         let kind = number.checked_sub(1).and_then(|place| FailureKind::ALL.get(place));

@@ -40,7 +40,8 @@
 //! | `report`, `failure` | events, counts, errors |
 //! | `confine` | what a process that only transfers gives up |
 //! | `beneath`, `list`, `facts`, `name` | folders beneath a root, names, what the system says of files |
-//! | `wire`, `fields`, `digest`, `limits` | messages, their parts, digests, and every limit |
+//! | `content` | digests, content in a smaller form, and what of it is there already |
+//! | `wire`, `fields`, `limits` | messages, their parts, and every limit |
 //!
 //! `docs/transfer.md` specifies the wire.
 #![forbid(unsafe_code)]
@@ -51,8 +52,8 @@
 
 mod beneath;
 mod confine;
+mod content;
 mod destination;
-mod digest;
 mod facts;
 mod failure;
 mod fields;
@@ -71,8 +72,11 @@ mod wire;
 
 pub use confine::{Confinement, Reach, confine};
 pub use destination::{Destination, DestinationKind};
-pub use failure::{Failure, FailureKind, TransferError};
-pub use options::TransferOptions;
+pub use facts::AccountNames;
+pub use failure::{EventOrigin, Failure, FailureKind, TransferError};
+pub use options::{
+    MetadataOptions, ModeChange, ModeError, OwnerChange, OwnerError, TransferOptions,
+};
 pub use report::{
     Counts, FileAction, FileEvent, FileKind, FileNotes, NoObserver, Observer, Progress, Summary,
     Withheld,

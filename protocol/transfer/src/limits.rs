@@ -21,6 +21,30 @@ pub(crate) fn room_for(size: u64) -> usize {
 /// The bytes of one hole in one message: reading it takes time, and what is to end is looked for between messages.
 pub(crate) const HOLE: u64 = 1024 * 1024 * 1024;
 
+/// The bytes of one range in one message that is copied from the file that is replaced.
+pub(crate) const COPY: u64 = 64 * 1024 * 1024;
+
+/// The average length, in bytes, of the chunks that a file is compared by, at least and at most: a power of two.
+pub(crate) const CHUNK_LEAST: u32 = 8 * 1024;
+/// See [`CHUNK_LEAST`].
+pub(crate) const CHUNK_MOST: u32 = 1024 * 1024;
+
+/// The chunks that are told of one file, of all files whose content has not come, and in one message.
+pub(crate) const CHUNKS: u64 = 131_072;
+/// See [`CHUNKS`].
+pub(crate) const CHUNKS_TOGETHER: u64 = 2 * CHUNKS;
+/// See [`CHUNKS`].
+pub(crate) const CHUNKS_IN_MESSAGE: usize = 8_192;
+
+/// The size, in bytes, of the smallest file that chunks are told of, and how much larger than the new one it may be.
+pub(crate) const COMPARED: u64 = 64 * 1024;
+/// See [`COMPARED`].
+pub(crate) const COMPARED_TIMES: u64 = 16;
+
+/// The digests of chunks that wait at the sender until their files' turn comes. Those of one file may be on their way
+/// while the sender has not heard that an earlier one failed.
+pub(crate) const DIGESTS: u64 = CHUNKS_TOGETHER + 2 * CHUNKS;
+
 /// The bytes of a message without content: a path of the greatest depth, or the digests of a partial file.
 pub(crate) const MESSAGE: usize = 384 * 1024;
 
@@ -54,6 +78,21 @@ pub(crate) const LISTED_AT_LEAST: usize = 64;
 
 /// The files of several names that are remembered until all their names were met.
 pub(crate) const LINKED: usize = 131_072;
+
+/// The bytes of the attributes of one entry, with what they take in memory.
+pub(crate) const ATTRIBUTES: usize = 128 * 1024;
+
+/// The attributes of users that one entry has.
+pub(crate) const ATTRIBUTE_COUNT: usize = 1_024;
+
+/// The bytes of the attributes of entries that are not settled.
+pub(crate) const ATTRIBUTES_HELD: usize = 8 * 1024 * 1024;
+
+/// The entries of one access list.
+pub(crate) const ACL_ENTRIES: usize = 512;
+
+/// The bytes of the name of a user or a group.
+pub(crate) const ACCOUNT_NAME: usize = 255;
 
 /// The size, in bytes, from which on a file is written under a name of its own, so that a later try can go on with it.
 pub(crate) const LARGE: u64 = 256 * 1024;

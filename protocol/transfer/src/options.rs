@@ -1,10 +1,19 @@
 //! What a transfer is to do. One end chooses, and tells the other.
 
+mod metadata;
+mod mode_change;
+
+pub use metadata::{MetadataOptions, OwnerChange, OwnerError};
+pub use mode_change::{ModeChange, ModeError};
+
 use crate::{
     fields::{Body, Fields, Malformed},
     limits,
     rules::FileRules,
 };
+
+/// An option of a later release.
+pub(crate) const UNKNOWN: Malformed = Malformed("an option is not known here");
 
 /// What a transfer is to do.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -34,13 +43,22 @@ pub struct TransferOptions {
     /// Folders that were there before keep their permission bits and times, even with `preserve`. The folder that
     /// the transfer begins with always does.
     pub keep_folders: bool,
+    /// What files are to have besides content, permission bits and times.
+    pub metadata: MetadataOptions,
+    /// Content crosses packed, where that makes it smaller.
+    pub compress: bool,
+    /// Of a file that is replaced the receiver tells which parts it has, and only the others cross.
+    pub delta: bool,
     /// Which files go along.
     pub rules: FileRules,
 }
 
+/// The place of the lowest bit on the wire that says something of [`MetadataOptions`].
+const METADATA: u32 = 16;
+
 impl TransferOptions {
     /// Returns the switches in the order of their bits on the wire, beginning with the lowest.
-    fn switches(&mut self) -> [&mut bool; 10] {
+    fn switches(&mut self) -> [&mut bool; 12] {
         [
             &mut self.recursive,
             &mut self.preserve,
@@ -52,6 +70,8 @@ impl TransferOptions {
             &mut self.sync,
             &mut self.fail_fast,
             &mut self.keep_folders,
+            &mut self.compress,
+            &mut self.delta,
         ]
     }
 
@@ -61,7 +81,7 @@ impl TransferOptions {
         for (place, switch) in copy.switches().into_iter().enumerate() {
             bits |= u32::from(*switch) << place;
         }
-        body.u32(bits);
+        body.u32(bits | self.metadata.bits() << METADATA);
         body.u8(u8::from(self.max_delete.is_some()));
         body.u64(self.max_delete.unwrap_or_default());
         // FileRules has no more than a `u16` can count, and no longer ones.
@@ -69,17 +89,19 @@ impl TransferOptions {
         for line in self.rules.lines() {
             body.bytes16(line.as_bytes());
         }
+        self.metadata.encode(body);
     }
 
     pub(crate) fn decode(fields: &mut Fields<'_>) -> Result<Self, Malformed> {
         let mut options = Self::default();
-        let mut bits = fields.u32()?;
+        let bits = fields.u32()?;
+        let (mut bits, metadata) = (bits & !(u32::MAX << METADATA), bits >> METADATA);
         for switch in options.switches() {
             *switch = bits & 1 == 1;
             bits >>= 1;
         }
         if bits != 0 {
-            return Err(Malformed("an option is not known here"));
+            return Err(UNKNOWN);
         }
         let (is_set, most) = (fields.flag()?, fields.u64()?);
         options.max_delete = is_set.then_some(most);
@@ -94,6 +116,7 @@ impl TransferOptions {
             lines.push(line.to_owned());
         }
         options.rules = FileRules::new(lines).map_err(|_| Malformed("a pattern cannot be used"))?;
+        options.metadata = MetadataOptions::decode(metadata, fields)?;
         Ok(options)
     }
 }

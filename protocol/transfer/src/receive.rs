@@ -9,16 +9,21 @@ mod dry;
 mod files;
 mod finish;
 mod folders;
+mod known;
 mod links;
+mod metadata;
+mod owner;
 mod partial;
+mod pending;
 mod place;
 mod sticky;
+mod sync;
 mod target;
+mod writing;
 
 use std::{
     cell::{Cell, RefCell},
-    collections::HashMap,
-    fs::File,
+    collections::{HashMap, VecDeque},
     io::{self, Read, Write},
     rc::Rc,
     sync::Arc,
@@ -26,21 +31,24 @@ use std::{
 
 use content::Current;
 use delete::Deletions;
-use links::{Linked, WaitingLink};
+use links::Linked;
+use metadata::Metadata;
 use partial::Parts;
+use pending::{Outcome, Pending};
 use place::{NameSet, Place, State};
 use target::Maker;
 
 use crate::{
     beneath::{Folder, Folders, Purpose, opened_anew},
+    content::packing::Unpacker,
     destination::{Destination, DestinationKind},
     facts::{FileFacts, PLAIN, Time},
-    failure::{Failure, FailureKind, TransferError},
+    failure::{EventOrigin, Failure, FailureKind, TransferError},
     fields::Body,
     limits,
     options::TransferOptions,
     report::{FileAction, FileEvent, FileKind, FileNotes, Observer, Summary, Tally},
-    transfer::{Cancel, Transfer, TransferLimits, hear_hello, say_hello},
+    transfer::{Cancel, Transfer, TransferLimits, hear_hello, refuse, say_hello},
     wire::{MessageReader, MessageWriter, Role, ToReceiver, ToSender},
 };
 
@@ -65,8 +73,10 @@ impl Transfer {
         let mut reader = MessageReader::new(reader);
         let mut writer = MessageWriter::new(writer);
         say_hello(&mut writer, Role::Receiver, self.options.as_ref())?;
-        let heard = hear_hello(&mut reader, Role::Receiver, self.options.as_ref())?;
+        let heard = hear_hello(&mut reader, Role::Receiver, self.options.as_ref());
+        let heard = heard.inspect_err(|error| refuse(&mut writer, Role::Receiver, error))?;
         let options = self.options.or(heard).unwrap_or_default();
+        let is_delta = options.delta && !options.in_place;
         let mut receiver = Receiver {
             writer,
             body: Body::default(),
@@ -79,6 +89,7 @@ impl Transfer {
             limits: self.limits,
             cancel: self.cancel,
             umask: self.umask,
+            metadata: Metadata::default(),
             takes_links: self.takes_links,
             offers_in_place: self.offers_in_place,
             unmade: None,
@@ -98,18 +109,41 @@ impl Transfer {
             contents: blake3::Hasher::new(),
             deletions: Deletions::default(),
             stopped: false,
+            tells_chunks: self.tells_chunks && is_delta,
+            chunks_at_once: self.chunks_at_once,
+            known: 0,
+            deferred: VecDeque::new(),
+            unpacker: Unpacker::default(),
         };
-        let ended = match self.refuses_deletion && receiver.options.delete {
-            true => {
+        let ended = match Metadata::new(self.accounts, &receiver.options.metadata) {
+            _ if self.refuses_deletion && receiver.options.delete => {
                 let text = "nothing is deleted in a root or a home; name a folder in it";
                 Err(Failure::new(FailureKind::UnsafePath, text).into())
             }
-            false => receiver.run(&mut reader).map_err(|error| receiver.cancel.why(error)),
+            Ok(metadata) => {
+                receiver.metadata = metadata;
+                receiver.run(&mut reader)
+            }
+            Err(failure) => Err(failure.into()),
         };
+        let ended = ended.map_err(|error| receiver.cancel.why(error));
         if let Err(error) = &ended {
             receiver.give_up(error);
+            if receiver.next == 0 && matches!(error, TransferError::Local(_)) {
+                hear_out(&mut reader);
+            }
         }
         ended
+    }
+}
+
+/// Reads what a sender says before it hears that nothing is taken, and ends: a stream that is closed before all of it was
+/// read may lose what was said last. That is no more than it may announce unanswered, with what is no entry.
+fn hear_out<R: Read>(reader: &mut MessageReader<R>) {
+    for _ in 0..4 * limits::WINDOW {
+        if !matches!(reader.next(), Ok(Some(_))) {
+            return;
+        }
     }
 }
 
@@ -135,62 +169,10 @@ fn top_place(destination: &Destination, options: &TransferOptions) -> Place {
         time: facts.time,
         found_mode: facts.mode,
         is_own: facts.owner.0 == rustix::process::geteuid().as_raw(),
+        owner: (None, None),
         restore: Cell::new(None),
         busy: Cell::new(1),
         names: RefCell::new(is_compared.then(NameSet::default)),
-    }
-}
-
-/// A file whose content was asked for.
-struct Pending {
-    place: Rc<Place>,
-    name: Vec<u8>,
-    /// What is there.
-    found: Option<FileFacts>,
-    notes: FileNotes,
-    has_more_names: bool,
-    /// Names that are made when it is there.
-    links: Vec<WaitingLink>,
-    offer: Option<Offer>,
-}
-
-/// A part of a file that was offered to the sender.
-struct Offer {
-    file: File,
-    part: OfferedPart,
-    length: u64,
-    /// The bytes of each of its ranges, at an end of which the content may begin.
-    step: u64,
-}
-
-/// Where a part that was offered lies.
-enum OfferedPart {
-    /// In the partial file of this name, which is this transfer's from now on.
-    Own(Vec<u8>),
-    /// In a partial file that another transfer writes: what is gone on from is copied.
-    Copied,
-    /// In the file that is there.
-    InPlace,
-}
-
-/// What became of an entry.
-struct Outcome {
-    action: FileAction,
-    notes: FileNotes,
-    bytes: u64,
-    digest: Option<[u8; 32]>,
-    failure: Option<Failure>,
-}
-
-impl Outcome {
-    fn done(action: FileAction, notes: FileNotes) -> Self {
-        Self { action, notes, bytes: 0, digest: None, failure: None }
-    }
-
-    fn failed(failure: Failure) -> Self {
-        let has_vanished = failure.kind == FailureKind::Vanished;
-        let action = if has_vanished { FileAction::Vanished } else { FileAction::Failed };
-        Self { failure: Some(failure), ..Self::done(action, FileNotes::default()) }
     }
 }
 
@@ -208,6 +190,7 @@ struct Receiver<'o, W> {
     limits: TransferLimits,
     cancel: Cancel,
     umask: u32,
+    metadata: Metadata,
     /// Sources themselves may be links.
     takes_links: bool,
     /// The sender may learn what a file has that is written over in place.
@@ -237,31 +220,42 @@ struct Receiver<'o, W> {
     contents: blake3::Hasher,
     deletions: Deletions,
     stopped: bool,
+    /// The sender may learn which chunks a file has that is replaced.
+    tells_chunks: bool,
+    chunks_at_once: u64,
+    /// How many chunks it was told of, of files whose content has not come.
+    known: u64,
+    /// The files of which it is told when there is room: their numbers and sizes.
+    deferred: VecDeque<(u64, u64)>,
+    unpacker: Unpacker,
 }
 
 impl<W: Write> Receiver<'_, W> {
     fn run<R: Read>(&mut self, reader: &mut MessageReader<R>) -> Result<Summary, TransferError> {
         loop {
             self.cancel.check()?;
+            self.want_deferred()?;
             if !reader.is_ready() {
                 self.writer.flush()?;
             }
             let Some((kind, fields)) = reader.next()? else {
                 return Err(TransferError::Lost(io::ErrorKind::UnexpectedEof.into()));
             };
-            if (2..8).contains(&kind) {
+            if (2..8).contains(&kind) || kind == 9 {
                 self.entries.update(&[kind]);
                 self.entries.update(fields);
             }
+            self.metadata.check(kind)?;
             match ToReceiver::decode(kind, fields)? {
+                ToReceiver::Attributes(said) => {
+                    self.metadata.announce(said, &self.options.metadata)?;
+                }
                 ToReceiver::Folder { mode, time, name } => self.on_folder(mode, time, name)?,
                 ToReceiver::Leave => self.on_leave()?,
                 ToReceiver::File { mode, time, size, has_more_names, digest, name } => {
-                    self.on_file(
-                        &files::Announced { mode, time, size, digest },
-                        has_more_names,
-                        name,
-                    )?;
+                    let mode = self.changed_mode(mode, false);
+                    let announced = files::Announced { mode, time, size, digest };
+                    self.on_file(&announced, has_more_names, name)?;
                 }
                 ToReceiver::Link { time, target, name } => self.on_link(time, target, name)?,
                 ToReceiver::HardLink { to, is_last, name } => {
@@ -269,10 +263,13 @@ impl<W: Write> Receiver<'_, W> {
                 }
                 ToReceiver::Miss { failure, name } => self.on_miss(failure, name)?,
                 ToReceiver::Begin { index, offset, size, stored, mode, time } => {
+                    let mode = self.changed_mode(mode, false);
                     self.on_begin(index, &content::Opening { offset, size, stored, mode, time })?;
                 }
                 ToReceiver::Data(content) => self.on_data(content)?,
                 ToReceiver::Hole(length) => self.on_hole(length)?,
+                ToReceiver::Packed { length, packed } => self.on_packed(length, packed)?,
+                ToReceiver::Copy { offset, length } => self.on_copy(offset, length)?,
                 ToReceiver::End { digest, grew } => self.on_end(digest, grew)?,
                 ToReceiver::Abandon { index, again, failure } => {
                     self.on_abandon(index, again, failure)?;
@@ -294,7 +291,8 @@ impl<W: Write> Receiver<'_, W> {
     fn number(&mut self, bytes: u64) -> Result<u64, TransferError> {
         let index = self.next;
         self.check_entries()?;
-        if self.pending.len() + self.waiting > limits::WINDOW {
+        let is_coming = self.current.as_ref().is_some_and(|current| current.writing.is_some());
+        if self.pending.len() + self.waiting + usize::from(is_coming) >= limits::WINDOW {
             return Err(TransferError::Protocol("it announces more than the window has room for"));
         }
         self.next += 1;
@@ -324,10 +322,11 @@ impl<W: Write> Receiver<'_, W> {
         kind: FileKind,
         outcome: Outcome,
     ) -> Result<(), TransferError> {
-        let Outcome { action, notes, bytes, digest, failure } = outcome;
+        let Outcome { action, origin, notes, bytes, digest, failure } = outcome;
         self.record(&FileEvent {
             path,
             kind,
+            origin,
             action,
             bytes,
             digest,
@@ -348,6 +347,7 @@ impl<W: Write> Receiver<'_, W> {
         self.record(&FileEvent {
             path: &path,
             kind,
+            origin: EventOrigin::Destination,
             action,
             bytes: 0,
             digest: None,
@@ -383,9 +383,9 @@ impl<W: Write> Receiver<'_, W> {
 }
 
 /// Returns the permission bits for a file's content.
-fn mode_of_file(announced: u32, found: Option<&FileFacts>, preserve: bool, umask: u32) -> u32 {
+fn mode_of_file(announced: u32, found: Option<&FileFacts>, is_set: bool, umask: u32) -> u32 {
     match found {
-        _ if preserve => announced & PLAIN,
+        _ if is_set => announced & PLAIN,
         Some(found) => found.mode & PLAIN,
         None => announced & 0o777 & !umask,
     }

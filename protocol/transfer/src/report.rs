@@ -2,7 +2,7 @@
 
 use std::os::fd::BorrowedFd;
 
-use crate::failure::{Failure, FailureKind};
+use crate::failure::{EventOrigin, Failure, FailureKind};
 
 /// What kind of thing an event is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -26,7 +26,7 @@ pub enum FileAction {
     Created,
     /// Its content, or what it links to, took the place of another.
     Replaced,
-    /// Its content was there; its permission bits or times were set.
+    /// Its content was there; its permission bits, times, owner or attributes were set.
     Adjusted,
     /// It was there as it is.
     Unchanged,
@@ -73,6 +73,15 @@ impl FileNotes {
     pub const SET_ID_DROPPED: Self = Self(32);
     /// A part of it was there from an earlier try.
     pub const RESUMED: Self = Self(64);
+    /// The owner or the group differed.
+    pub const OWNER: Self = Self(256);
+    /// An attribute of users differed.
+    pub const XATTRS: Self = Self(512);
+    /// An access list differed.
+    pub const ACL: Self = Self(1024);
+
+    /// The bits of all notes.
+    const KNOWN: u16 = 127 | Self::OWNER.0 | Self::XATTRS.0 | Self::ACL.0;
 
     /// Returns both.
     #[must_use]
@@ -96,8 +105,9 @@ impl FileNotes {
         self.0
     }
 
-    pub(crate) fn from_bits(bits: u16) -> Self {
-        Self(bits)
+    /// Returns the notes of these bits, or nothing if one of them is no note.
+    pub(crate) fn from_bits(bits: u16) -> Option<Self> {
+        (bits & !Self::KNOWN == 0).then_some(Self(bits))
     }
 }
 
@@ -109,6 +119,8 @@ pub struct FileEvent<'a> {
     pub path: &'a [u8],
     /// What it is.
     pub kind: FileKind,
+    /// Where it came to its end.
+    pub origin: EventOrigin,
     /// What was done.
     pub action: FileAction,
     /// The size of a file whose content was sent, in bytes, else 0.
@@ -130,7 +142,7 @@ pub struct Counts {
     pub bytes: u64,
     /// Folders that were made, and links, symbolic and hard, that were made or replaced.
     pub made: u64,
-    /// Entries whose permission bits or times alone were set.
+    /// Entries whose content was there, and of which something else was set.
     pub adjusted: u64,
     /// Entries that were there as they are.
     pub unchanged: u64,
@@ -188,10 +200,10 @@ pub struct Progress {
     pub announced: u64,
     /// Entries of which is known what became of them.
     pub settled: u64,
-    /// Bytes of content that crossed the stream, holes not counted.
+    /// Bytes of content as they crossed the stream, packed ones as such; holes and what was there already not counted.
     pub crossed: u64,
-    /// Bytes of content that are over with: those that crossed, holes, and what was there of files that are gone on
-    /// with.
+    /// Bytes of content that are over with: those that came, packed or not, holes, and what was there of files that are
+    /// gone on with or copied from.
     pub passed: u64,
 }
 
@@ -218,7 +230,7 @@ impl Withheld {
 pub struct Summary {
     /// How many of each there were.
     pub counts: Counts,
-    /// Bytes of content that crossed the stream, holes and what was there already not counted.
+    /// Bytes of content as they crossed the stream, packed ones as such; holes and what was there already not counted.
     pub crossed: u64,
     /// A digest of what was announced of every entry, in order, and of each content that was sent. The same tree sent
     /// to an empty place has the same digest again, unless one of its folders has more than about 130,000 entries.
@@ -320,11 +332,11 @@ impl<'o> Tally<'o> {
         self.progress.announced = self.progress.announced.saturating_add(bytes);
     }
 
-    /// Counts content that crossed the stream.
-    pub(crate) fn crossed(&mut self, bytes: usize) {
+    /// Counts content, and the bytes that crossed the stream for it.
+    pub(crate) fn crossed(&mut self, content: u64, bytes: usize) {
         let bytes = u64::try_from(bytes).unwrap_or_default();
         self.progress.crossed = self.progress.crossed.saturating_add(bytes);
-        self.passed(bytes);
+        self.passed(content);
     }
 
     /// Counts content that need not cross the stream, or has.

@@ -10,29 +10,35 @@
 //! ```
 
 mod answers;
+mod attributes;
 mod content;
+mod known;
+mod span;
+mod taking;
 mod walk;
 
 use std::{
     collections::{HashMap, VecDeque},
     io::{Read, Write},
+    sync::Arc,
 };
 
-use answers::{Answer, Answers};
-use content::{Part, Wanted};
+use answers::Answers;
+use content::Wanted;
+use known::Known;
 use walk::{Met, Step, Walk};
 
 use crate::{
     beneath::{Folders, Purpose},
-    digest::digest_of_all,
-    facts::Time,
-    failure::{Failure, FailureKind, TransferError},
+    content::{digest::digest_of_all, packing::Packer},
+    facts::{AccountNames, Attributes, Time},
+    failure::{EventOrigin, Failure, FailureKind, TransferError},
     fields::Body,
     limits,
     options::TransferOptions,
     report::{FileAction, FileEvent, FileKind, FileNotes, Observer, Summary, Tally},
     source::TransferSource,
-    transfer::{Cancel, Transfer, hear_hello, say_hello},
+    transfer::{Cancel, Transfer, hear_hello, refuse, say_hello},
     wire::{MessageReader, MessageWriter, Role, ToReceiver, ToSender},
 };
 
@@ -62,11 +68,16 @@ impl Transfer {
             // With the options here nothing needs to be heard before the first entries go out.
             Some(options) => (options.clone(), Answers::read(reader, Some(options))?),
             None => {
-                let options = hear_hello(&mut reader, Role::Sender, None)?.unwrap_or_default();
+                let heard = hear_hello(&mut reader, Role::Sender, None);
+                let heard = heard.inspect_err(|error| refuse(&mut writer, Role::Sender, error))?;
+                let options = heard.unwrap_or_default();
                 (options, Answers::read(reader, None)?)
             }
         };
+        let packer = if options.compress { Some(Packer::new()?) } else { None };
         let mut sender = Sender {
+            packer,
+            room: Vec::new(),
             writer,
             body: Body::default(),
             answers,
@@ -74,6 +85,8 @@ impl Transfer {
             walk: Walk::new(sources),
             options,
             cancel: self.cancel,
+            accounts: self.accounts,
+            held: 0,
             tally: Tally::new(observer),
             pending: HashMap::new(),
             wanted: VecDeque::new(),
@@ -98,9 +111,18 @@ struct Pending {
     is_wanted: bool,
     /// The size and digest of its content, once that was sent.
     sent: Option<(u64, [u8; 32])>,
+    /// This end has said that its content does not come.
+    is_abandoned: bool,
+    /// The bytes of its attributes.
+    weight: usize,
+    /// What the receiver has told of the file that it replaces.
+    known: Option<Known>,
 }
 
 struct Sender<'o, W> {
+    /// What packs content, if that is wanted, and room for content that was read.
+    packer: Option<Packer>,
+    room: Vec<u8>,
     writer: MessageWriter<W>,
     body: Body,
     answers: Answers,
@@ -108,6 +130,9 @@ struct Sender<'o, W> {
     walk: Walk,
     options: TransferOptions,
     cancel: Cancel,
+    accounts: Arc<AccountNames>,
+    /// The bytes of the attributes of entries that are not settled.
+    held: usize,
     tally: Tally<'o>,
     pending: HashMap<u64, Pending>,
     wanted: VecDeque<Wanted>,
@@ -133,7 +158,7 @@ impl<W: Write> Sender<'_, W> {
             }
             if let Some(wanted) = self.wanted.pop_front() {
                 self.send_content(&wanted)?;
-            } else if !is_walked && self.pending.len() < limits::WINDOW {
+            } else if !is_walked && self.has_room() {
                 is_walked = !self.announce_next()?;
             } else if self.pending.is_empty() {
                 break;
@@ -146,9 +171,16 @@ impl<W: Write> Sender<'_, W> {
         self.finish()
     }
 
+    /// Returns whether one entry more may be announced.
+    fn has_room(&self) -> bool {
+        self.pending.len() < limits::WINDOW
+            && self.held + limits::ATTRIBUTES <= limits::ATTRIBUTES_HELD
+    }
+
     /// Announces the next entry. Returns false when there is none.
     fn announce_next(&mut self) -> Result<bool, TransferError> {
         let step = self.walk.next(self.next, &mut self.folders, &self.options, &mut self.tally);
+        let mut weight = 0;
         let (met, kind) = match step {
             Step::End => return Ok(false),
             Step::Leave => {
@@ -160,11 +192,22 @@ impl<W: Write> Sender<'_, W> {
                 return Ok(true);
             }
             Step::Folder(met) => {
+                // Without its attributes a folder has failed, and what is in it goes along.
+                weight = match self.attributes_of(&met, FileKind::Folder) {
+                    Ok(told) => self.announce_attributes(told)?,
+                    Err(failure) => {
+                        self.miss(&met, failure)?;
+                        0
+                    }
+                };
                 let (mode, time) = attributes(&met);
                 self.announce(&ToReceiver::Folder { mode, time, name: &met.name })?;
                 (met, FileKind::Folder)
             }
             Step::Link(met, target) => {
+                if let Ok(told) = self.attributes_of(&met, FileKind::Link) {
+                    weight = self.announce_attributes(told)?;
+                }
                 let (_, time) = attributes(&met);
                 self.announce(&ToReceiver::Link { time, target: &target, name: &met.name })?;
                 (met, FileKind::Link)
@@ -174,8 +217,10 @@ impl<W: Write> Sender<'_, W> {
                 (met, FileKind::HardLink)
             }
             Step::File(met) => {
-                let digest = match self.digest_of(&met) {
-                    Ok(digest) => digest,
+                let told = self.attributes_of(&met, FileKind::File);
+                let known = told.and_then(|told| Ok((told, self.digest_of(&met)?)));
+                let (told, digest) = match known {
+                    Ok(known) => known,
                     Err(failure) => {
                         if let Some(facts) = &met.facts {
                             self.walk.forget(facts);
@@ -184,6 +229,7 @@ impl<W: Write> Sender<'_, W> {
                         return Ok(true);
                     }
                 };
+                weight = self.announce_attributes(told)?;
                 let (mode, time) = attributes(&met);
                 let size = met.facts.map_or(0, |facts| facts.size);
                 self.announce(&ToReceiver::File {
@@ -199,7 +245,11 @@ impl<W: Write> Sender<'_, W> {
         };
         let size = met.facts.filter(|_| kind == FileKind::File).map_or(0, |facts| facts.size);
         self.tally.met(size);
-        self.pending.insert(self.next, Pending { met, kind, is_wanted: false, sent: None });
+        let (is_wanted, is_abandoned) = (false, false);
+        let pending =
+            Pending { met, kind, is_wanted, sent: None, is_abandoned, weight, known: None };
+        self.pending.insert(self.next, pending);
+        self.held += weight;
         self.next += 1;
         Ok(true)
     }
@@ -209,6 +259,16 @@ impl<W: Write> Sender<'_, W> {
         message.encode(&mut self.body);
         self.entries.update(self.body.as_bytes());
         self.writer.send(&self.body)
+    }
+
+    /// Sends what is told of the entry that comes next, and returns the bytes that count.
+    fn announce_attributes(&mut self, told: Option<Attributes>) -> Result<usize, TransferError> {
+        let Some(told) = told else {
+            return Ok(0);
+        };
+        let weight = told.weight();
+        self.announce(&ToReceiver::Attributes(told))?;
+        Ok(weight)
     }
 
     fn say(&mut self, message: &ToReceiver<'_>) -> Result<(), TransferError> {
@@ -224,6 +284,7 @@ impl<W: Write> Sender<'_, W> {
         self.tally.record(&FileEvent {
             path: &met.path(),
             kind: FileKind::Other,
+            origin: EventOrigin::Source,
             action,
             bytes: 0,
             digest: None,
@@ -233,72 +294,6 @@ impl<W: Write> Sender<'_, W> {
         self.announce(&ToReceiver::Miss { failure, name: &met.name })?;
         self.stopped |= !has_vanished && self.options.fail_fast;
         Ok(())
-    }
-
-    /// Carries out what an answer asks for.
-    fn take(&mut self, answer: Answer) -> Result<(), TransferError> {
-        match answer {
-            ToSender::Need { index } => self.want(Wanted { index, part: None }),
-            ToSender::Resume { index, length, step, digests } => {
-                self.want(Wanted { index, part: Some(Part { length, step, digests }) })
-            }
-            ToSender::Outcome { index, action, notes, failure } => {
-                let Some(pending) = self.pending.remove(&index) else {
-                    return Err(TransferError::Protocol("it settles what was not announced"));
-                };
-                let sent = pending.sent.filter(|_| is_sent(action));
-                let announced =
-                    pending.met.facts.filter(|_| self.options.dry_run && is_sent(action));
-                let announced = announced.filter(|_| pending.kind == FileKind::File);
-                let size = announced.map_or(0, |facts| facts.size);
-                self.tally.record(&FileEvent {
-                    path: &pending.met.path(),
-                    kind: pending.kind,
-                    action,
-                    bytes: sent.map_or(size, |(size, _)| size),
-                    digest: sent.map(|(_, digest)| digest),
-                    notes,
-                    failure: failure.as_ref(),
-                });
-                self.stopped |= action == FileAction::Failed && self.options.fail_fast;
-                Ok(())
-            }
-            ToSender::Event { path, kind, action, failure } => {
-                self.tally.record(&FileEvent {
-                    path: &path,
-                    kind,
-                    action,
-                    bytes: 0,
-                    digest: None,
-                    notes: FileNotes::default(),
-                    failure: failure.as_ref(),
-                });
-                self.stopped |= action == FileAction::Failed && self.options.fail_fast;
-                Ok(())
-            }
-            ToSender::Stop => {
-                self.stopped = true;
-                Ok(())
-            }
-            ToSender::Abort(failure) => Err(TransferError::Peer(failure)),
-            ToSender::Done { .. } => Err(TransferError::Protocol("it is done before the sender")),
-        }
-    }
-
-    /// Queues a file's content.
-    fn want(&mut self, wanted: Wanted) -> Result<(), TransferError> {
-        let parts = || self.wanted.iter().filter(|wanted| wanted.part.is_some()).count();
-        if wanted.part.is_some() && parts() >= limits::PARTS {
-            return Err(TransferError::Protocol("it offers more parts than it may"));
-        }
-        match self.pending.get_mut(&wanted.index) {
-            Some(pending) if pending.kind == FileKind::File && !pending.is_wanted => {
-                pending.is_wanted = true;
-                self.wanted.push_back(wanted);
-                Ok(())
-            }
-            _ => Err(TransferError::Protocol("it wants what is no file or was asked for before")),
-        }
     }
 
     /// Ends the transfer with the account of both ends.
@@ -328,7 +323,8 @@ impl<W: Write> Sender<'_, W> {
                     });
                 }
                 // What was asked for before the receiver knew of the end does not come any more.
-                ToSender::Need { .. } | ToSender::Resume { .. } if self.stopped => {}
+                ToSender::Need { .. } | ToSender::Resume { .. } | ToSender::Known { .. }
+                    if self.stopped => {}
                 answer => self.take(answer)?,
             }
         }
@@ -344,11 +340,6 @@ impl<W: Write> Sender<'_, W> {
         // The error is what counts; that the stream is gone as well adds nothing.
         let _ = self.say(&ToReceiver::Abort(failure)).and_then(|()| self.writer.flush());
     }
-}
-
-/// Returns whether content that was sent is at the destination after this.
-fn is_sent(action: FileAction) -> bool {
-    matches!(action, FileAction::Created | FileAction::Replaced)
 }
 
 fn attributes(met: &Met) -> (u32, Time) {

@@ -10,10 +10,12 @@ use std::{
 
 use crate::{
     beneath::Way,
-    failure::TransferError,
+    facts::AccountNames,
+    failure::{Failure, FailureKind, TransferError},
     fields::Body,
-    options::TransferOptions,
-    wire::{Hello, MessageReader, MessageWriter, Role},
+    limits,
+    options::{TransferOptions, UNKNOWN},
+    wire::{Hello, MessageReader, MessageWriter, Role, ToReceiver, ToSender},
 };
 
 /// What the receiving end lets the other end make it write.
@@ -53,6 +55,11 @@ impl Cancel {
         }
     }
 
+    /// Returns whether the transfer is to end.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
     /// Returns an error once the transfer is to end.
     pub(crate) fn check(&self) -> Result<(), TransferError> {
         if self.0.load(Ordering::Relaxed) { Err(TransferError::Cancelled) } else { Ok(()) }
@@ -69,7 +76,10 @@ pub struct Transfer {
     pub(crate) way: Option<Way>,
     pub(crate) takes_links: bool,
     pub(crate) offers_in_place: bool,
+    pub(crate) accounts: Arc<AccountNames>,
     pub(crate) refuses_deletion: bool,
+    pub(crate) tells_chunks: bool,
+    pub(crate) chunks_at_once: u64,
 }
 
 impl Transfer {
@@ -90,7 +100,10 @@ impl Transfer {
             way: None,
             takes_links: true,
             offers_in_place: false,
+            accounts: Arc::default(),
             refuses_deletion: false,
+            tells_chunks: false,
+            chunks_at_once: limits::CHUNKS_TOGETHER,
         }
     }
 
@@ -135,11 +148,35 @@ impl Transfer {
         self
     }
 
+    /// Sets the names by which this end knows users and groups. Without it only their numbers count.
+    #[must_use]
+    pub fn account_names(mut self, names: AccountNames) -> Self {
+        self.accounts = Arc::new(names);
+        self
+    }
+
     /// Makes the receiving end give up a transfer that is to delete, before anything comes (`unsafe_path`). To be called
     /// where the destination is a place that nobody means to empty: a root, or a home.
     #[must_use]
     pub fn refusing_deletion(mut self) -> Self {
         self.refuses_deletion = true;
+        self
+    }
+
+    /// Lets the receiving end tell the other one digests of the parts of files that are to be replaced, where the option
+    /// `delta` asks for it. The other end learns by them which of these parts it has too, and can guess short ones: to be
+    /// called only where it may read the destination.
+    #[must_use]
+    pub fn telling_chunks(mut self) -> Self {
+        self.tells_chunks = true;
+        self
+    }
+
+    /// Limits how many chunks the sender holds of files whose content has not come, where the receiving end tells of
+    /// them; 262,144 without this call, which is also the most. Of one file up to 131,072 are told of all the same.
+    #[must_use]
+    pub fn chunks_at_once(mut self, most: u64) -> Self {
+        self.chunks_at_once = most.min(limits::CHUNKS_TOGETHER);
         self
     }
 
@@ -184,7 +221,14 @@ pub(crate) fn hear_hello<R: Read>(
     let Some((kind, fields)) = reader.next()? else {
         return Err(TransferError::Lost(io::ErrorKind::UnexpectedEof.into()));
     };
-    let other = Hello::decode(kind, fields)?;
+    let other = Hello::decode(kind, fields).map_err(|malformed| match malformed {
+        UNKNOWN => {
+            let text = "its release does not know an option of this transfer: update it, or leave \
+                        out what is new";
+            Failure::new(FailureKind::Io, text).into()
+        }
+        malformed => TransferError::from(malformed),
+    })?;
     if other.role == role {
         return Err(TransferError::Protocol("both ends send, or both receive"));
     }
@@ -192,5 +236,18 @@ pub(crate) fn hear_hello<R: Read>(
         (true, true) => Err(TransferError::Protocol("both ends choose the options")),
         (false, false) => Err(TransferError::Protocol("neither end chooses the options")),
         _ => Ok(other.options),
+    }
+}
+
+/// Tells the other end why a transfer does not begin, if that is for this end to say.
+pub(crate) fn refuse<W: Write>(writer: &mut MessageWriter<W>, role: Role, error: &TransferError) {
+    if let TransferError::Local(failure) = error {
+        let (mut body, failure) = (Body::default(), failure.clone());
+        match role {
+            Role::Sender => ToReceiver::Abort(failure).encode(&mut body),
+            Role::Receiver => ToSender::Abort(failure).encode(&mut body),
+        }
+        // The error is what counts; that the stream is gone as well adds nothing.
+        let _ = writer.send(&body).and_then(|()| writer.flush());
     }
 }

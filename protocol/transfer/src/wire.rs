@@ -1,5 +1,6 @@
 //! What both ends of a transfer say to each other. `docs/transfer.md` specifies it.
 
+mod attributes;
 mod hello;
 mod stream;
 mod to_receiver;

@@ -83,11 +83,12 @@ impl Judgement {
         Some((transfer.verb.as_str(), request.facts.files()))
     }
 
-    /// Returns the first access of a permitted transfer, until the judgement is settled.
-    pub(super) fn root(&self) -> Option<&Access> {
+    /// Returns the first access of a permitted transfer with each action that it asks for, until the
+    /// judgement is settled.
+    pub(super) fn roots(&self) -> Vec<Access> {
         match self {
-            Self::Permitted { request, .. } => request.facts.root(),
-            _ => None,
+            Self::Permitted { request, .. } => request.facts.roots().into_iter().cloned().collect(),
+            _ => Vec::new(),
         }
     }
 

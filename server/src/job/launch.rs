@@ -145,7 +145,7 @@ impl Job {
         self.audited = Some(started);
         let announcement = self.hear_during(announcement.synced()).await?;
         self.still_wanted()?;
-        let root = self.judgement.root().cloned();
+        let roots = self.judgement.roots();
         let note = self
             .judgement
             .files()
@@ -157,10 +157,10 @@ impl Job {
         match self.spawn(permit.plan(), announcement).await {
             Ok(mut process) => {
                 let handed = permit.plan().handed.as_ref().map(|handed| Arc::clone(&handed.order));
-                let talk = process.socket.take().zip(handed).zip(root).zip(note);
-                let attending = talk.map(|(((socket, order), root), note)| {
+                let talk = process.socket.take().zip(handed).zip(note);
+                let attending = talk.map(|((socket, order), note)| {
                     let share = self.shared.judging.of(self.spec.peer.user());
-                    Attending::new(socket, order, root, folders, share, note)
+                    Attending::new(socket, order, roots, folders, share, note)
                 });
                 Ok((process, attending))
             }

@@ -36,14 +36,14 @@ pub(super) struct Attending {
 }
 
 impl Attending {
-    /// Begins the conversation. Whether a folder may be entered is judged as `root` was, and whether a
-    /// file may be read as reading by the same account: a process that receives asks that before it
-    /// tells the peer what is in a file that it writes over. It is judged when it is the turn of one of the
-    /// identity's transfers.
+    /// Begins the conversation. Whether a folder may be entered is judged as each of `roots` was, and
+    /// without any none may be. Whether a file may be read is judged as reading by the same account: a
+    /// process that receives asks that before it tells the peer what is in a file that it writes over or
+    /// replaces. It is judged when it is the turn of one of the identity's transfers.
     pub(super) fn new(
         socket: UnixStream,
         order: Arc<[u8]>,
-        root: Access,
+        roots: Vec<Access>,
         judge: JudgeFolder,
         share: JudgingShare,
         note: TransferNote,
@@ -52,13 +52,16 @@ impl Attending {
         let counted = Arc::clone(&denied);
         let judge = move |path: Vec<u8>, read: Option<u64>| {
             let path = PathBuf::from(OsString::from_vec(path));
-            let access = match read {
-                Some(size) => root.reading(path, size),
-                None => root.on(path, 0),
+            let judged =
+                |access: Option<Access>| access.is_some_and(|access| judge(&access).is_ok());
+            let may = match read {
+                Some(size) => judged(roots.first().and_then(|root| root.reading(path, size))),
+                None => {
+                    !roots.is_empty() && roots.iter().all(|root| judged(root.on(path.clone(), 0)))
+                }
             };
-            let may = access.is_some_and(|access| judge(&access).is_ok());
             // A process that receives does all that it was asked to without being told.
-            let counts = read.is_none() || matches!(root, Access::Read(_));
+            let counts = read.is_none() || matches!(roots.as_slice(), [Access::Read(_)]);
             counted.fetch_add(u64::from(!may && counts), Ordering::Relaxed);
             may
         };
@@ -154,13 +157,22 @@ mod tests {
     }
 
     fn attending_in(judge: JudgeFolder, share: JudgingShare) -> (Attending, StdUnixStream) {
+        attending_as(&[Access::Write], judge, share)
+    }
+
+    fn attending_as(
+        actions: &[fn(FileFacts) -> Access],
+        judge: JudgeFolder,
+        share: JudgingShare,
+    ) -> (Attending, StdUnixStream) {
         let (ours, theirs) = StdUnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
         let (path, account) = ("/srv".into(), "app".into());
         let facts = FileFacts { path, account, uid: Uid::ROOT, size: 7, lock: None };
-        let (socket, root) = (UnixStream::from_std(ours).unwrap(), Access::Write(facts));
+        let roots = actions.iter().map(|action| action(facts.clone())).collect();
+        let socket = UnixStream::from_std(ours).unwrap();
         let note = TransferNote::default();
-        (Attending::new(socket, (*b"order").into(), root, judge, share, note), theirs)
+        (Attending::new(socket, (*b"order").into(), roots, judge, share, note), theirs)
     }
 
     fn denial() -> Denial {
@@ -202,6 +214,35 @@ mod tests {
         attending.step().await;
         assert_eq!(process.join().unwrap(), [true, false, true]);
         assert_eq!(attending.end().await, TransferNote::default().ended(1, None));
+    }
+
+    #[tokio::test]
+    async fn where_two_actions_are_asked_for_both_are_judged_for_each_folder() {
+        let judge = |access: &Access| {
+            let path = &access.file().unwrap().path;
+            let is_denied = match access {
+                Access::Read(_) => path.ends_with("unread"),
+                _ => path.ends_with("unwritten"),
+            };
+            if is_denied { Err(denial()) } else { Ok(()) }
+        };
+        let actions: [fn(FileFacts) -> Access; 2] = [Access::Write, Access::Read];
+        let (mut attending, mut theirs) =
+            attending_as(&actions, Box::new(judge), JudgingShare::new());
+        let paths = ["/srv/a", "/srv/unread", "/srv/unwritten"];
+        let process = thread::spawn(move || ask(&mut theirs, &paths));
+        attending.step().await;
+        assert_eq!(process.join().unwrap(), [true, false, false]);
+        assert_eq!(attending.end().await, TransferNote::default().ended(2, None));
+    }
+
+    #[tokio::test]
+    async fn a_transfer_that_nothing_was_permitted_to_may_enter_nothing() {
+        let (mut attending, mut theirs) =
+            attending_as(&[], Box::new(|_: &Access| Ok(())), JudgingShare::new());
+        let process = thread::spawn(move || ask(&mut theirs, &["/srv/a"]));
+        attending.step().await;
+        assert_eq!(process.join().unwrap(), [false]);
     }
 
     #[tokio::test]
@@ -255,7 +296,9 @@ mod tests {
     async fn a_process_that_says_nothing_keeps_the_job_for_a_second_at_most() {
         let (attending, theirs) = attending(Box::new(|_: &Access| Ok(())));
         let before = Instant::now();
-        assert_eq!(attending.end().await, TransferNote::default());
+        // The clock of timers goes in steps of a millisecond.
+        let ended = timeout(ENDING + Duration::from_millis(1), attending.end()).await;
+        assert_eq!(ended.unwrap(), TransferNote::default());
         assert!(before.elapsed() >= ENDING);
         drop(theirs);
     }

@@ -25,21 +25,30 @@ impl RequestFacts {
         }
     }
 
-    /// Returns the first access of a transfer.
-    pub fn root(&self) -> Option<&Access> {
-        match self {
-            Self::Command(_) => None,
-            Self::Files(files) => files.first(),
+    /// Returns the first access of a transfer with each action that it asks for.
+    pub fn roots(&self) -> Vec<&Access> {
+        let mut roots: Vec<&Access> = Vec::new();
+        for access in self.accesses() {
+            if roots.iter().all(|root| root.action() != access.action()) {
+                roots.push(access);
+            }
         }
+        roots
     }
 
     /// Returns the facts of each file or folder that a transfer begins with.
     pub fn files(&self) -> impl Iterator<Item = &FileFacts> {
-        let files: &[Access] = match self {
+        let accesses = self.accesses();
+        let first = accesses.first().map(Access::action);
+        let files = accesses.iter().filter(move |access| Some(access.action()) == first);
+        files.filter_map(Access::file)
+    }
+
+    fn accesses(&self) -> &[Access] {
+        match self {
             Self::Command(_) => &[],
             Self::Files(files) => files,
-        };
-        files.iter().filter_map(Access::file)
+        }
     }
 
     /// Forgets the copy of a program, which the plan alone holds from then on.
@@ -55,7 +64,7 @@ impl RequestFacts {
             let lock = file.lock.as_ref().map_or(0, String::len);
             size_of::<Access>() + file.path.as_os_str().len() + lock
         };
-        self.files().map(of).sum()
+        self.accesses().iter().filter_map(Access::file).map(of).sum()
     }
 
     /// Returns what would be done, in a text short enough for a frame.

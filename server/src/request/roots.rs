@@ -36,7 +36,7 @@ pub(super) async fn look(
     let ExecContext { account, job, finder, own, .. } = exec;
     let own = own.ok_or(SpawnError::NoProgram)?;
     let wanted = match transfer.verb {
-        TransferVerb::Receive { is_itself, has_several } => {
+        TransferVerb::Receive { is_itself, has_several, .. } => {
             WantedRoots::Place { is_itself, has_several }
         }
         TransferVerb::Send { is_literal } => WantedRoots::Sources { is_literal },
@@ -76,7 +76,11 @@ fn accesses(
         lock: lock.map(|lock| lock.name.clone()),
     });
     match verb {
-        TransferVerb::Receive { .. } => facts.map(Access::Write).collect(),
+        // What there is of the files is told to the client.
+        TransferVerb::Receive { is_delta: true, .. } => {
+            facts.flat_map(|facts| [Access::Write(facts.clone()), Access::Read(facts)]).collect()
+        }
+        TransferVerb::Receive { is_delta: false, .. } => facts.map(Access::Write).collect(),
         TransferVerb::Send { .. } | TransferVerb::List { .. } => facts.map(Access::Read).collect(),
     }
 }
@@ -84,7 +88,9 @@ fn accesses(
 fn order_for(verb: TransferVerb, roots: Vec<Root>, folders: usize) -> Result<Arc<[u8]>, WireError> {
     let order = match verb {
         TransferVerb::List { is_long } => TransferOrder::List { roots, folders, is_long },
-        TransferVerb::Receive { .. } => TransferOrder::Receive { roots, folders },
+        TransferVerb::Receive { is_delta, .. } => {
+            TransferOrder::Receive { roots, folders, is_delta }
+        }
         TransferVerb::Send { .. } => TransferOrder::Send { roots, folders },
     };
     order.encode().map_err(|error| {

@@ -12,8 +12,8 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use rcmd_certs::text::escaped;
 use rcmd_transfer::{
-    Cancel, Destination, DestinationKind, Failure, FailureKind, Reach, Summary, Transfer,
-    TransferError, TransferSource, confine, current_umask,
+    AccountNames, Cancel, Destination, DestinationKind, Failure, FailureKind, Reach, Summary,
+    Transfer, TransferError, TransferSource, confine, current_umask,
 };
 use rustix::{
     pipe::fcntl_setpipe_size,
@@ -70,6 +70,8 @@ fn live() -> Result<bool> {
     let umask = current_umask();
     let _ = rustix::thread::set_name(c"rcmd-transfer");
     let names = list::Names::read(&order);
+    // Its files are read when a name is wanted, by their descriptors.
+    let accounts = AccountNames::of_this_host();
     let reach = match order {
         TransferOrder::Receive { .. } => Reach::Writes,
         TransferOrder::Send { .. } | TransferOrder::List { .. } => Reach::Reads,
@@ -92,6 +94,7 @@ fn live() -> Result<bool> {
     let stdin = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     let input = Input::until_signal(stdin, cancel.clone())?;
     let transfer = Transfer::with_peers_options().umask(umask).cancelled_by(&cancel);
+    let transfer = transfer.account_names(accounts);
     let mut asker = Asker::new(socket);
     let ended = match order {
         TransferOrder::Send { roots, .. } => {
@@ -99,11 +102,12 @@ fn live() -> Result<bool> {
             let sources = sources.collect::<Result<_>>()?;
             transfer.send(input, output, sources, &mut asker)
         }
-        TransferOrder::Receive { roots, .. } => {
+        TransferOrder::Receive { roots, is_delta, .. } => {
             // The server is asked for each file of which anything is told. A source is sent as what a
             // link leads to: one that is a link would lead whoever uses that file elsewhere.
             let transfer = transfer.offering_in_place().refusing_links();
-            let is_home = |root: &Root| matches!(root, Root::Place { kind: PlaceKind::Home, .. });
+            let transfer = if is_delta { transfer.telling_chunks() } else { transfer };
+            let is_home = |root: &Root| matches!(root, Root::Place { is_home: true, .. });
             let transfer = match roots.iter().any(is_home) {
                 true => transfer.refusing_deletion(),
                 false => transfer,
@@ -145,12 +149,12 @@ fn failure(RootFailure { kind, message }: RootFailure) -> Failure {
 }
 
 fn destination(roots: Vec<Root>, folders: &[Arc<OwnedFd>]) -> Result<Destination> {
-    let Some(Root::Place { folder, kind }) = roots.into_iter().next() else {
+    let Some(Root::Place { folder, kind, .. }) = roots.into_iter().next() else {
         bail!("there is no place to receive into");
     };
     let kind = match kind {
         PlaceKind::Inside => DestinationKind::Inside,
-        PlaceKind::Itself | PlaceKind::Home => DestinationKind::Itself,
+        PlaceKind::Itself => DestinationKind::Itself,
         PlaceKind::Named(name) => DestinationKind::Named(name),
         PlaceKind::NewFolder(name) => DestinationKind::NewFolder(name),
     };

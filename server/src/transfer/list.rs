@@ -128,10 +128,10 @@ pub(super) fn list(
         bail!("there is nothing to list");
     };
     let folder = folder_of(folders, *folder)?;
-    let mut out = BufWriter::new(output);
     let names = is_long.then_some(names);
+    let mut lister = Lister { out: BufWriter::new(output), names, unseen: None };
     match entry {
-        Some(entry) => print(&mut out, &*folder, entry, name, names)?,
+        Some(entry) => lister.print(&*folder, entry, name)?,
         None => {
             let entries = Dir::read_from(&*folder).context("cannot read the folder")?;
             let mut part = Vec::new();
@@ -142,45 +142,76 @@ pub(super) fn list(
                     part.push(name.to_vec());
                 }
                 if part.len() == TOGETHER {
-                    print_all(&mut out, &*folder, &mut part, names)?;
+                    lister.print_all(&*folder, &mut part)?;
                 }
             }
-            print_all(&mut out, &*folder, &mut part, names)?;
+            lister.print_all(&*folder, &mut part)?;
         }
     }
-    out.flush().context("cannot write the list")
+    lister.end()
 }
 
-fn print_all(
-    out: &mut impl Write,
-    folder: impl AsFd + Copy,
-    part: &mut Vec<Vec<u8>>,
-    names: Option<&Names>,
-) -> Result<()> {
-    part.sort_unstable();
-    for name in part.drain(..) {
-        print(out, folder, &name, &name, names)?;
+/// What writes the list.
+struct Lister<'a, W: Write> {
+    out: BufWriter<W>,
+    /// The names of accounts and groups, if all is told of each entry.
+    names: Option<&'a Names>,
+    /// The first entry that could not be looked at, why, and how many followed it.
+    unseen: Option<(Vec<u8>, Errno, u64)>,
+}
+
+impl<W: Write> Lister<'_, W> {
+    fn print_all(&mut self, folder: impl AsFd + Copy, part: &mut Vec<Vec<u8>>) -> Result<()> {
+        part.sort_unstable();
+        for name in part.drain(..) {
+            self.print(folder, &name, &name)?;
+        }
+        Ok(())
     }
-    Ok(())
+
+    fn print(&mut self, folder: impl AsFd + Copy, entry: &[u8], name: &[u8]) -> Result<()> {
+        let stat = match statat(folder, entry, AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT) {
+            Ok(stat) => Some(stat),
+            // It went away while the folder was read.
+            Err(Errno::NOENT) => return Ok(()),
+            // A dead mount, say. Its name is known all the same, and the others are not to blame.
+            Err(error) => {
+                match &mut self.unseen {
+                    Some((_, _, more)) => *more += 1,
+                    None => self.unseen = Some((name.to_vec(), error, 0)),
+                }
+                None
+            }
+        };
+        let kind = stat.map(|stat| FileType::from_raw_mode(stat.st_mode));
+        let long = match (self.names, &stat, kind) {
+            (Some(names), Some(stat), Some(kind)) => Some(long(folder, entry, stat, kind, names)),
+            _ => None,
+        };
+        let (name, name_encoding) = Bytes::of(name.to_vec());
+        let entry = Entry { name, name_encoding, kind: kind.map_or("unknown", word), long };
+        serde_json::to_writer(&mut self.out, &entry).context("cannot write the list")?;
+        self.out.write_all(b"\n").context("cannot write the list")
+    }
+
+    /// Writes what is left.
+    ///
+    /// # Errors
+    /// If that can't be, or an entry could not be looked at.
+    fn end(mut self) -> Result<()> {
+        self.out.flush().context("cannot write the list")?;
+        let Some((name, error, more)) = self.unseen else {
+            return Ok(());
+        };
+        let name = String::from_utf8_lossy(&name);
+        let others = if more == 0 { String::new() } else { format!(", nor at {more} others") };
+        Err(io::Error::from(error)).with_context(|| format!("cannot look at {name:?}{others}"))
+    }
 }
 
-fn print(
-    out: &mut impl Write,
-    folder: impl AsFd + Copy,
-    entry: &[u8],
-    name: &[u8],
-    names: Option<&Names>,
-) -> Result<()> {
-    let stat = match statat(folder, entry, AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT) {
-        Ok(stat) => stat,
-        // It went away while the folder was read.
-        Err(Errno::NOENT) => return Ok(()),
-        Err(error) => return Err(io::Error::from(error)).context("cannot look at an entry"),
-    };
-    let kind = FileType::from_raw_mode(stat.st_mode);
-    let (name, name_encoding) = Bytes::of(name.to_vec());
-    let long = names.map(|names| long(folder, entry, &stat, kind, names));
-    let kind = match kind {
+/// Returns the word for a kind of entry.
+fn word(kind: FileType) -> &'static str {
+    match kind {
         FileType::RegularFile => "file",
         FileType::Directory => "folder",
         FileType::Symlink => "link",
@@ -188,11 +219,8 @@ fn print(
         FileType::CharacterDevice => "char_device",
         FileType::Fifo => "pipe",
         FileType::Socket => "socket",
-        _ => "other",
-    };
-    let entry = Entry { name, name_encoding, kind, long };
-    serde_json::to_writer(&mut *out, &entry).context("cannot write the list")?;
-    out.write_all(b"\n").context("cannot write the list")
+        FileType::Unknown => "unknown",
+    }
 }
 
 fn long<'a>(
@@ -263,5 +291,21 @@ mod tests {
         assert_eq!(file["mode"].as_str().unwrap().len(), 4);
         assert!(file["mtime"].as_str().unwrap().ends_with('Z'));
         assert!(long.contains("\"target\":\"b\""), "{long}");
+    }
+    #[test]
+    fn an_entry_that_cannot_be_looked_at_is_named_and_the_others_are_listed() {
+        let mut lister = Lister { out: BufWriter::new(Vec::new()), names: None, unseen: None };
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("a"), b"").unwrap();
+        let open = File::open(folder.path()).unwrap();
+        let too_long = [b'x'; 300];
+        for name in [&b"a"[..], &too_long, b"went away", b"a"] {
+            lister.print(&open, name, name).unwrap();
+        }
+        let printed = String::from_utf8(lister.out.buffer().to_vec()).unwrap();
+        let kinds: Vec<_> = printed.lines().map(|line| line.contains("\"unknown\"")).collect();
+        assert_eq!(kinds, [false, true, false]);
+        let error = format!("{:#}", lister.end().unwrap_err());
+        assert!(error.contains("cannot look at \"xxx") && error.contains("too long"), "{error}");
     }
 }

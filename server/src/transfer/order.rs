@@ -15,6 +15,8 @@ pub(crate) enum TransferOrder {
         roots: Vec<Root>,
         /// The number of folders.
         folders: usize,
+        /// True if the client may learn which parts the files have that are replaced.
+        is_delta: bool,
     },
     /// Send the roots.
     Send {
@@ -85,10 +87,11 @@ mod tests {
         };
         let why = RootFailure { kind: "no_such_file".to_owned(), message: "no".to_owned() };
         let lost = Root::Lost { path: b"a/b".to_vec(), why };
-        let place = Root::Place { folder: 0, kind: PlaceKind::Named(b"n".to_vec()) };
+        let kind = PlaceKind::Named(b"n".to_vec());
+        let place = Root::Place { folder: 0, kind, is_home: true };
         for order in [
             TransferOrder::Send { roots: vec![source.clone(), lost], folders: 1 },
-            TransferOrder::Receive { roots: vec![place], folders: 1 },
+            TransferOrder::Receive { roots: vec![place], folders: 1, is_delta: true },
             TransferOrder::List { roots: vec![source], folders: 1, is_long: true },
         ] {
             assert_eq!(order.folders(), 1);

@@ -3,15 +3,18 @@
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::net::UnixListener;
 
+use rcmd_tests::many::events;
 use rcmd_tests::proxy::Proxy;
 use rcmd_tests::{ClientCommand, World, eventually, require, skip};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::Signal;
 
 use crate::there;
 use crate::tree::set;
 
-fn client(world: &World, words: &[&str]) -> ClientCommand {
+pub(crate) fn client(world: &World, words: &[&str]) -> ClientCommand {
     world.client().without_target().options(words).env("TERM", "dumb")
 }
 
@@ -47,11 +50,37 @@ fn a_folder_is_listed_by_name_at_length_and_as_events() {
 }
 
 /// A program that edits by this line, in which `$1` is the file.
-fn editor(world: &World, line: &str) -> String {
+pub(crate) fn editor(world: &World, line: &str) -> String {
     let path = world.scratch("editor");
     fs::write(&path, format!("#!/bin/sh\n{line}\n")).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn each_kind_of_an_entry_is_one_that_the_documents_name() {
+    let world = World::start();
+    for path in ["to/folder", "to"] {
+        fs::create_dir_all(world.scratch(path)).unwrap();
+    }
+    fs::write(world.scratch("to/file"), b"").unwrap();
+    symlink("file", world.scratch("to/link")).unwrap();
+    mknodat(CWD, world.scratch("to/pipe"), FileType::Fifo, Mode::RUSR, 0).unwrap();
+    let _socket = UnixListener::bind(world.scratch("to/socket")).unwrap();
+    let mut kinds = Vec::new();
+    for place in [world.scratch("to"), "/dev/null".into()] {
+        let done = client(&world, &["ls", "--json", &there(&world, place)]).run();
+        kinds.extend(events(done.assert_code(0)).iter().map(|entry| entry["kind"].to_string()));
+    }
+    kinds.sort();
+    assert_eq!(kinds.join(" ").replace('"', ""), "char_device file folder link pipe socket");
+    let documents =
+        [include_str!("../../../docs/protocol.md"), include_str!("../../../docs/files.md")];
+    for document in documents {
+        for kind in kinds.iter().map(|kind| kind.replace('"', "`")) {
+            assert!(document.contains(&kind), "{kind} is in one document alone");
+        }
+    }
 }
 
 #[test]

@@ -1,15 +1,23 @@
 //! `rcmd-client cp`: files to hosts and from them, by the real programs.
 
+mod changed;
+mod cut;
 mod deleting;
+mod edited;
 mod ends;
 mod killed;
 mod landing;
 mod listing;
 mod many;
 mod messages;
+mod metadata;
+mod numbers;
+mod pacing;
 mod pushing;
+mod quota;
 mod resuming;
 mod shown;
+mod software;
 mod streams;
 mod tree;
 

@@ -59,6 +59,17 @@ fn a_failure_names_the_place_the_user_there_and_the_folder_that_is_missing() {
     done.assert_says("a name in it is too long");
 }
 
+/// Lets each account of this machine pass the folders of a world.
+fn passable(world: &World) {
+    let mut above = world.scratch("f");
+    while above.pop() {
+        let mode = fs::metadata(&above).unwrap().permissions().mode();
+        if mode & 0o001 == 0 {
+            fs::set_permissions(&above, fs::Permissions::from_mode(mode | 0o001)).unwrap();
+        }
+    }
+}
+
 #[test]
 fn a_dry_run_says_what_the_real_run_would_fail_for() {
     require!(skip::need_root());
@@ -67,14 +78,7 @@ fn a_dry_run_says_what_the_real_run_would_fail_for() {
         fs::create_dir_all(world.scratch(folder)).unwrap();
         fs::set_permissions(world.scratch(folder), fs::Permissions::from_mode(0o755)).unwrap();
     }
-    let mut above = world.scratch("");
-    // An account of this machine passes all folders above.
-    while above.pop() {
-        let mode = fs::metadata(&above).unwrap().permissions().mode();
-        if mode & 0o001 == 0 {
-            fs::set_permissions(&above, fs::Permissions::from_mode(mode | 0o001)).unwrap();
-        }
-    }
+    passable(&world);
     fs::write(world.scratch("s/f"), b"content").unwrap();
     fs::write(world.scratch("s/sub/g"), b"content").unwrap();
     let to = there(&world, world.scratch("to"));
@@ -99,6 +103,33 @@ fn a_dry_run_says_what_the_real_run_would_fail_for() {
         let done = cp(&world, options.chain([to.as_str()])).run();
         done.assert_code(1).assert_says("owner of the file that is there");
     }
+}
+
+#[test]
+fn what_fails_on_the_host_names_it_and_the_user_there_in_both_directions() {
+    require!(skip::need_root());
+    let world = World::start();
+    passable(&world);
+    // What nobody may read there.
+    fs::write(world.scratch("secret"), b"secret").unwrap();
+    fs::set_permissions(world.scratch("secret"), fs::Permissions::from_mode(0o600)).unwrap();
+    let from = there(&world, world.scratch("secret"));
+    fs::create_dir(world.scratch("folder")).unwrap();
+    for (to, name) in [("folder", "secret"), ("copy", "copy")] {
+        let done = cp(&world, ["-l", "nobody", &from, to]).run();
+        done.assert_code(1).assert_says(&format!("rcmd: {}: {name}: cannot open", world.target()));
+        done.assert_says("(permission, as nobody)");
+    }
+    // What nobody may not look into there, and the source lacks.
+    for folder in ["s", "to", "to/old"] {
+        fs::create_dir(world.scratch(folder)).unwrap();
+    }
+    fs::write(world.scratch("s/f"), b"x").unwrap();
+    fs::set_permissions(world.scratch("to"), fs::Permissions::from_mode(0o777)).unwrap();
+    fs::set_permissions(world.scratch("to/old"), fs::Permissions::from_mode(0o700)).unwrap();
+    let to = there(&world, world.scratch("to"));
+    let done = cp(&world, ["-r", "-l", "nobody", "--delete", "--no-preserve", "s/", &to]).run();
+    done.assert_code(1).assert_says(&format!("{to}: s/old: ")).assert_says("as nobody");
 }
 
 #[test]

@@ -148,6 +148,40 @@ fn a_terminal_has_a_live_line_and_one_with_totals_at_the_end() {
     assert!(is_equal(&world.scratch("large"), &world.scratch("copy")));
 }
 
+#[test]
+fn a_deletion_that_is_withheld_counts_as_no_failed_file() {
+    let world = World::start();
+    site(&world);
+    fs::write(world.scratch("there/old"), "old").unwrap();
+    let to = there(&world, world.scratch("there"));
+    let words = ["-r", "-v", "--delete", "--max-delete", "0", "site/", &to];
+    let done = cp(&world, words).run();
+    done.assert_code(1).assert_says("nothing was deleted: 1 entry would be");
+    done.assert_says("2 files sent (");
+    assert!(!done.stderr_text().contains("failed"), "{}", done.story());
+}
+
+#[test]
+fn a_content_that_is_shown_at_a_terminal_is_whole() {
+    let world = World::start();
+    // Without a newline at its end.
+    fs::write(world.scratch("f"), "first\nlast").unwrap();
+    let mut client = Command::new(&binaries().client);
+    client.arg("--dir").arg(world.client_dir()).args(["cp", "--progress"]);
+    client.arg(there(&world, world.scratch("f"))).arg("-");
+    client.env("TERM", "xterm-256color").env("NO_COLOR", "1").env_remove("RCMD_DIR");
+    client.stdin(Stdio::null());
+    let mut viewer = Viewer::start(80, Resize::Reflow, |terminal| {
+        client.stdout(terminal.side()).stderr(terminal.side());
+        client
+    });
+    let (screen, code) = viewer.end(Duration::from_secs(120));
+    assert_eq!(code, Some(0));
+    let rows: Vec<_> = screen.rows().into_iter().filter(|row| !row.is_empty()).collect();
+    assert!(rows[0] == "first" && rows[1].starts_with("last"), "{rows:?}");
+    assert!(!rows.iter().any(|row| row.contains('%')), "{rows:?}");
+}
+
 fn is_equal(one: &Path, other: &Path) -> bool {
     fs::read(one).unwrap() == fs::read(other).unwrap()
 }

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
+use rustix::fs::{AtFlags, CWD, SeekFrom, Timespec, Timestamps, seek, utimensat};
 
 /// Sets the permission bits of a file or folder, and a time with a fraction.
 pub(crate) fn set(path: &Path, mode: u32, seconds: i64) {
@@ -40,7 +40,8 @@ pub(crate) fn fill(root: &Path) {
     set(&path(b"sub"), 0o750, 1_600_000_004);
 }
 
-/// Returns what a tree is: each path with its kind, mode, time, content or target, and the first of its names.
+/// Returns what a tree is: each path with its kind, mode, time, content and where it has data, or target, and the first of
+/// its names.
 pub(crate) fn describe(root: &Path) -> Vec<String> {
     let mut lines = Vec::new();
     let mut first = BTreeMap::new();
@@ -62,15 +63,28 @@ pub(crate) fn describe(root: &Path) -> Vec<String> {
         let what = if facts.is_dir() {
             "folder".to_owned()
         } else if facts.is_symlink() {
-            lines.push(format!("{name:?} -> {:?}", fs::read_link(&path).unwrap()));
+            let time = (facts.mtime(), facts.mtime_nsec());
+            lines.push(format!("{name:?} {time:?} -> {:?}", fs::read_link(&path).unwrap()));
             continue;
         } else {
             let same = first.entry((facts.dev(), facts.ino())).or_insert_with(|| name.to_owned());
             let digest = blake3::hash(&fs::read(&path).unwrap()).to_hex();
-            format!("{} {} {} as {same:?}", facts.len(), facts.nlink(), &digest[..16])
+            let (size, names, data) = (facts.len(), facts.nlink(), data(&path));
+            format!("{size} {data:?} {names} {} as {same:?}", &digest[..16])
         };
         let (mode, seconds, nanos) = (facts.mode() & 0o7777, facts.mtime(), facts.mtime_nsec());
         lines.push(format!("{name:?} {mode:o} {seconds}.{nanos} {what}"));
     }
     lines
+}
+
+/// Returns where the data of a file begins and ends; between them are holes.
+fn data(path: &Path) -> Vec<(u64, u64)> {
+    let file = fs::File::open(path).unwrap();
+    let (mut found, mut at) = (Vec::new(), 0);
+    while let Ok(begin) = seek(&file, SeekFrom::Data(at)) {
+        at = seek(&file, SeekFrom::Hole(begin)).unwrap();
+        found.push((begin, at));
+    }
+    found
 }

@@ -117,8 +117,9 @@ impl Peer {
 
     /// Begins to send what stands at a path here.
     pub(crate) fn begin_push(&self, from: &Path, to: &Path) -> Running<'_> {
-        let verb = TransferVerb::Receive { is_itself: false, has_several: false };
         let (sources, options) = (vec![source(from)], self.options.clone());
+        let is_delta = options.delta;
+        let verb = TransferVerb::Receive { is_itself: false, has_several: false, is_delta };
         self.begin(self.command(verb, &[to]), move |reader, writer, events| {
             Transfer::with_options(options).send(reader, writer, sources, events)
         })

@@ -141,7 +141,7 @@ fn a_client_that_lies_touches_nothing_outside_and_ends() {
         let options = [&[0, 0, 0, 3][..], &[0; 9], &[0; 2]].concat();
         let hello = message(1, &[b"rcft", &[0, 1, 1, 1], &options]);
         let said = [hello, script.concat()].concat();
-        let verb = TransferVerb::Receive { is_itself: false, has_several: true };
+        let verb = TransferVerb::Receive { is_itself: false, has_several: true, is_delta: false };
         let end = move |reader: UnixStream, mut writer: UnixStream, _: &mut _| {
             let writing = std::thread::spawn(move || {
                 // The process may have heard enough.

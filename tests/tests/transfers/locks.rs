@@ -31,7 +31,8 @@ fn a_transfer_with_a_lock_is_denied_where_no_rule_looks_at_it() {
     // A dry run is judged in the same way.
     for (peer, read, write) in [(&plain, true, false), (&locked, false, true)] {
         let send = TransferVerb::Send { is_literal: true };
-        let receive = TransferVerb::Receive { is_itself: false, has_several: false };
+        let receive =
+            TransferVerb::Receive { is_itself: false, has_several: false, is_delta: false };
         for (verb, permitted) in [(send, read), (receive, write)] {
             let asked = peer.runtime.block_on(peer.command(verb, &[&tree]).dry_run());
             assert_eq!(asked.is_ok(), permitted, "{verb:?}: {asked:?}");

@@ -205,7 +205,7 @@ fn a_transfer_that_a_rule_denies_is_denied_before_anything_runs() {
     let made = ["new", "other", "out"].map(|name| path("there").join(name));
     assert!(made.iter().all(|path| path.exists()));
     assert_eq!(fs::read_dir(path("there")).unwrap().count(), made.len());
-    let verb = TransferVerb::Receive { is_itself: false, has_several: false };
+    let verb = TransferVerb::Receive { is_itself: false, has_several: false, is_delta: false };
     let asked = |to: &str| peer.runtime.block_on(peer.command(verb, &[&path(to)]).dry_run());
     assert!(asked("there/x").unwrap().contains("write"), "{:?}", asked("there/x"));
     assert_eq!(asked("tree/x").unwrap_err().kind().to_string(), "denied");
@@ -354,8 +354,8 @@ fn the_process_of_a_transfer_is_confined_and_has_nothing_of_the_server() {
             .collect();
         open.sort_unstable();
         // Its streams, the socket, the folder; two copies of the streams, a pipe that signals close,
-        // and what it has open of the file.
-        assert!(open.len() <= 12 && open.starts_with(&[0, 1, 2, 3, 4]), "{open:?}");
+        // the lists of users and groups, and what it has open of the file.
+        assert!(open.len() <= 14 && open.starts_with(&[0, 1, 2, 3, 4]), "{open:?}");
         let environment = String::from_utf8(read("environ").unwrap()).unwrap();
         assert!(environment.starts_with("RCMD_JOB="), "{environment}");
         assert_eq!(environment.matches('\0').count(), 1, "{environment}");

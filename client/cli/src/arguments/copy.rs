@@ -1,13 +1,15 @@
 //! The command line of `cp`.
 
 use std::ffi::OsString;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, ValueHint};
+use rcmd_transfer::{ModeChange, OwnerChange};
 
-use super::{Common, Refused, duration};
+use super::{Common, Refused, duration, rate};
 
 const USAGE: &str = "rcmd-client cp [OPTIONS] SRC... DST";
 
@@ -74,6 +76,28 @@ pub(crate) struct CopyArguments {
     /// New files get the permission bits of the source less the umask; files that are replaced keep theirs.
     #[arg(long, conflicts_with = "preserve", hide_short_help = true)]
     pub(crate) no_preserve: bool,
+    /// Keep owner and group, by name where both sides know it
+    ///
+    /// Needs root where files are received; a group that the account is in may be kept without.
+    #[arg(long, hide_short_help = true)]
+    pub(crate) owner: bool,
+    /// Give everything to this owner or group of the destination
+    ///
+    /// USER, USER:GROUP or :GROUP, by name or number. Goes before --owner. Needs root, as --owner.
+    #[arg(long, value_name = "USER[:GROUP]", hide_short_help = true)]
+    pub(crate) chown: Option<OwnerChange>,
+    /// Change permission bits, such as u+x, go= or D755,F644
+    ///
+    /// As for chmod, or several with commas between; one that begins with D or F is for folders or files alone. What
+    /// it makes of the bits of SRC is set, also on files that were there. Setuid and setgid are never set.
+    #[arg(long, value_name = "MODE", hide_short_help = true, allow_hyphen_values = true)]
+    pub(crate) chmod: Option<ModeChange>,
+    /// Keep extended attributes: those of `user.`, and no others
+    #[arg(long, hide_short_help = true)]
+    pub(crate) xattrs: bool,
+    /// Keep POSIX access lists
+    #[arg(long, hide_short_help = true)]
+    pub(crate) acls: bool,
     /// DST is the place itself, also if it is a folder
     #[arg(short = 'T')]
     pub(crate) no_target_folder: bool,
@@ -88,7 +112,9 @@ pub(crate) struct CopyArguments {
     /// DST, whichever is less, and nothing (exit status 125) if the source has no file.
     #[arg(long, value_name = "N", requires = "delete", hide_short_help = true)]
     pub(crate) max_delete: Option<u64>,
-    /// Leave out what matches; repeatable
+    /// Leave out what matches in a folder; repeatable
+    ///
+    /// What is typed as SRC itself goes along in any case.
     #[arg(long, value_name = "PATTERN")]
     pub(crate) exclude: Vec<String>,
     /// Take along what an earlier pattern leaves out
@@ -124,6 +150,17 @@ pub(crate) struct CopyArguments {
     /// neither the old nor the new one.
     #[arg(long, hide_short_help = true)]
     pub(crate) in_place: bool,
+    /// Compress contents on the way
+    ///
+    /// With zstd. What does not get smaller crosses as it is.
+    #[arg(long, hide_short_help = true)]
+    pub(crate) compress: bool,
+    /// Send only the parts of a file that changed
+    ///
+    /// The side that has the old file reads it, and tells of its parts by digests. So a host's policy must permit to
+    /// read DST, too. For large files over links that are slower than disks.
+    #[arg(long, conflicts_with = "in_place", hide_short_help = true)]
+    pub(crate) delta: bool,
     /// Have each file on the disk before it is counted
     #[arg(long, hide_short_help = true)]
     pub(crate) sync: bool,
@@ -153,6 +190,12 @@ pub(crate) struct CopyArguments {
     /// The exit status is 124. What was transferred by then stays.
     #[arg(long, value_name = "DURATION", value_parser = duration::parse_limit, hide_short_help = true)]
     pub(crate) timeout: Option<Duration>,
+    /// Transfer no more than this a second, such as 500K or 20Mbit
+    ///
+    /// For all hosts together, in both directions. K, M and G are 1,024s of bytes, KB, MB and GB 1,000s, kbit, Mbit
+    /// and Gbit bits; a number alone counts K, as for rsync.
+    #[arg(long, value_name = "RATE", value_parser = rate::parse, hide_short_help = true)]
+    pub(crate) bwlimit: Option<NonZeroU64>,
     /// Hosts at a time [default: 16]
     #[arg(short = 'f', long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     #[arg(hide_short_help = true)]
@@ -182,14 +225,21 @@ const OPTIONS: &[(&[&str], &str)] = &[
     (&["-P", "--port"], "Write the port before the path, as in `web1:7000:/tmp/x`."),
     (
         &["-a", "--archive"],
-        "-r keeps permission bits, times, links and hard links; owners are not kept.",
+        "-r keeps permission bits, times, links and hard links; write --owner, --xattrs and --acls for the rest.",
     ),
     (&["-R"], "Write -r."),
     (&["-n"], "Write --dry-run."),
     (&["-c"], "Write --checksum."),
     (&["-u"], "Write --update; a user is named with -l USER."),
     (&["-L", "-H", "--dereference"], "Links in what is typed are followed, and none below it."),
+    (&["-o", "-g", "--group"], "Write --owner."),
+    (&["-A"], "Write --acls."),
+    (&["-X"], "Write --xattrs."),
+    (&["--perms"], "Write -p."),
     (&["--inplace"], "Write --in-place."),
+    (&["-z", "-C", "--compression"], "Write --compress."),
+    (&["--no-whole-file"], "Write --delta."),
+    (&["--limit-rate"], "Write --bwlimit, as in --bwlimit 500K."),
     (&["--itemize-changes"], "Write --itemize."),
     (&["--del", "--delete-after", "--delete-before", "--delete-during"], "Write --delete."),
     (&["--max-size", "--min-size"], "Choose files with --include and --exclude."),
@@ -278,8 +328,9 @@ fn refused(error: clap::Error, typed: &[&OsString]) -> Refused {
     });
     Refused::Usage(failure.hint(match (unknown.as_deref().and_then(advice), dashed) {
         (Some(advice), None) => advice.to_owned(),
-        (_, Some(word)) => {
-            format!("A file of that name is written `./{word}`, or behind `--`. {hint}")
+        (advice, Some(word)) => {
+            let hint = advice.unwrap_or("`rcmd-client cp -h` lists the options.");
+            format!("{hint} A file of that name is written `./{word}`, or behind `--`.")
         }
         (None, None) => hint,
     }))
@@ -290,94 +341,4 @@ fn advice(option: &str) -> Option<&'static str> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(line: &[&str]) -> Result<CopyArguments, Refused> {
-        let typed: Vec<_> = ["rcmd-client"].iter().chain(line).map(OsString::from).collect();
-        CopyArguments::read(typed.iter())
-    }
-
-    fn complaint(line: &[&str]) -> String {
-        match read(line) {
-            Err(Refused::Usage(failure)) => {
-                format!("{failure} {}", failure.hint.as_deref().unwrap_or_default())
-            }
-            other => panic!("{line:?}: {other:?}"),
-        }
-    }
-
-    #[test]
-    fn patterns_are_one_list_in_the_order_of_the_line() {
-        let line =
-            ["--exclude", "a", "--include=b", "--exclude-from", "f", "--exclude", "c", "s", "h:d"];
-        let patterns = [
-            Pattern::Exclude("a".into()),
-            Pattern::Include("b".into()),
-            Pattern::ExcludeFrom("f".into()),
-            Pattern::Exclude("c".into()),
-        ];
-        let read = read(&line).unwrap();
-        assert_eq!(read.patterns, patterns);
-        assert_eq!(read.paths, ["s", "h:d"]);
-    }
-
-    #[test]
-    fn options_stand_on_both_sides_of_the_paths_and_two_dashes_end_them() {
-        let typed = read(&["a", "-r", "h:b", "--sync"]).unwrap();
-        assert!(typed.recursive && typed.sync && typed.paths == ["a", "h:b"]);
-        assert_eq!(read(&["--", "-rf", "h:b"]).unwrap().paths, ["-rf", "h:b"]);
-        assert_eq!(read(&["-", "h:b"]).unwrap().paths, ["-", "h:b"]);
-    }
-
-    #[test]
-    fn options_that_there_are_not_are_refused_with_advice() {
-        for (line, says) in [
-            (&["-x", "web3", "a", "h:b"][..], "'@web!web3:PATH'"),
-            (&["-P", "22", "a", "h:b"], "web1:7000:/tmp/x"),
-            (&["-a", "a", "h:b"], "-r keeps"),
-            (&["--owner", "a", "h:b"], "`rcmd-client cp -h`"),
-            (&["--max-delete", "x", "-r", "--delete", "a/", "h:b"], "`rcmd-client cp -h`"),
-            (&["--stats", "a", "h:b"], "-v prints"),
-            (&["--ignore-existing", "a", "h:b"], "--exclude"),
-            (&["-i", "a", "h:b"], "--itemize"),
-            (&["-dash", "a", "h:b"], "`./-dash`"),
-            (&["--chown", "root", "a", "h:b"], "unexpected argument"),
-            (&["--delta", "a", "h:b"], "unexpected argument"),
-            (&["--bwlimit", "1", "a", "h:b"], "unexpected argument"),
-            (&["--delete", "a", "h:b"], "--recursive"),
-            (&["--max-delete", "3", "a", "h:b"], "--delete"),
-            (&["-p", "--no-preserve", "a", "h:b"], "cannot be used with"),
-            (&["--fanout", "0", "a", "h:b"], "--fanout"),
-        ] {
-            assert!(complaint(line).contains(says), "{line:?}: {}", complaint(line));
-        }
-        let command = command();
-        let is_ours = |name: &&&str| {
-            command.get_arguments().any(|arg| {
-                arg.get_long().is_some_and(|long| format!("--{long}") == ***name)
-                    || arg.get_short().is_some_and(|short| format!("-{short}") == ***name)
-            })
-        };
-        let names = OPTIONS.iter().flat_map(|(names, _)| *names);
-        assert_eq!(names.filter(is_ours).collect::<Vec<_>>(), [&""; 0]);
-    }
-
-    #[test]
-    fn the_short_help_fits_a_screen() {
-        let help = command().term_width(80).render_help().to_string();
-        assert!(help.lines().count() <= 25, "{}\n{help}", help.lines().count());
-        assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
-        for option in ["--delete", "--exclude", "--dry-run", "--checksum", "--recursive"] {
-            assert!(help.contains(option), "{option}: {help}");
-        }
-    }
-
-    #[test]
-    fn the_whole_help_says_when_a_changed_file_is_not_seen_and_how_it_ended() {
-        let help = command().render_long_help().to_string();
-        for text in ["--checksum", "the same date", "255 if", "HOST:./22:x", "gitignore"] {
-            assert!(help.contains(text), "{text}: {help}");
-        }
-    }
-}
+mod tests;

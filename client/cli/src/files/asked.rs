@@ -1,7 +1,7 @@
 //! Which names were asked for. What a host answers to a pattern must match the pattern here too: else a host could
 //! give a file any name in the destination.
 
-use rcmd_transfer::matches;
+use rcmd_transfer::{is_pattern, matches};
 
 use crate::arguments::places::last_name;
 
@@ -22,6 +22,16 @@ impl Asked {
         match names {
             Some(names) => Self::Names { names, are_literal },
             None => Self::Any,
+        }
+    }
+
+    /// Returns whether each source was asked for by its own name: then a host can't choose one.
+    pub(super) fn is_exact(&self) -> bool {
+        match self {
+            Self::Any => false,
+            Self::Names { names, are_literal } => {
+                *are_literal || !names.iter().any(|name| is_pattern(name))
+            }
         }
     }
 
@@ -86,5 +96,14 @@ mod tests {
         assert!(has(&["/d/*.txt", "/x"], true, "*.txt") && has(&["/d/*.txt", "/x"], true, "x"));
         assert!(!has(&["/d/*.txt"], true, "a.txt"));
         assert!(has(&["/d/"], false, "anything") && has(&["."], false, ".x"));
+    }
+
+    #[test]
+    fn a_host_chooses_a_name_for_a_pattern_and_for_contents_alone() {
+        let is_exact = |path: &str, are_literal| {
+            Asked::of(&[b"/d/f".to_vec(), path.as_bytes().to_vec()], are_literal).is_exact()
+        };
+        assert!(is_exact("/d/a", false) && is_exact("*", true));
+        assert!(!is_exact("/d/*", false) && !is_exact("/d/", false) && !is_exact("/d/", true));
     }
 }

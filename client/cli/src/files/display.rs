@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use rcmd_client::{ErrorKind, WireError};
 use rcmd_transfer::{FileAction, FileNotes};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 
 use super::events::{self, Of};
 use super::live::{self, Rate};
@@ -29,6 +30,9 @@ const WAITING: usize = 256;
 
 /// The bytes of lines that are gathered before they are written.
 const GATHER: usize = 64 * 1024;
+
+/// The time that the live line has to go away before this process is stopped.
+const HIDING: Duration = Duration::from_millis(100);
 
 /// Erases the live line, which is drawn with the cursor back at its beginning.
 const ERASE: &str = "\r\x1b[J";
@@ -104,6 +108,15 @@ impl Display {
     }
 }
 
+/// Has the live line go away, since this process is about to be stopped and the shell writes next. A display that waits
+/// for a terminal is not waited for.
+pub(super) async fn hide(feed: &mpsc::Sender<Shown>) {
+    let (hide, hidden) = oneshot::channel();
+    if feed.try_send(Shown::Suspended(hide)).is_ok() {
+        let _ = timeout(HIDING, hidden).await;
+    }
+}
+
 /// What the thread has.
 struct Worker {
     hosts: Vec<String>,
@@ -152,6 +165,12 @@ impl Worker {
             Shown::Account(account) => self.account(account),
             Shown::Tick => self.tick(),
             Shown::Over => {}
+            Shown::Content(done) => {
+                self.flush();
+                self.erase();
+                self.has_live = false;
+                drop(done);
+            }
             Shown::Suspended(done) => {
                 self.flush();
                 self.erase();

@@ -1,20 +1,18 @@
 //! The subcommand `edit`: fetch, edit here, send back.
 #![expect(clippy::disallowed_methods, reason = "programs that serve nobody")]
 
-use std::env;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
-use std::process::Command;
 
 use rcmd_certs::files::shown;
-use rcmd_client::{Config, ErrorKind, Signal, WireError};
+use rcmd_client::{Config, ErrorKind, WireError};
 use tokio::runtime::Runtime;
 
+use self::editor::Ended;
 use self::moving::{Moved, move_file};
-use super::aside::aside;
 use super::local::open_fetched;
 use super::scratch::Scratch;
 use super::verdict::{FAILED, HostEnd};
@@ -22,10 +20,9 @@ use crate::session;
 use crate::settings::Verbosity;
 use crate::settings::copy::CopyRun;
 use crate::settings::listing::Edit;
-use crate::signals::interrupts::{Interrupt, Interrupts};
-use crate::signals::{self, Action};
 use crate::text::{self, Tone};
 
+mod editor;
 mod moving;
 
 /// Edits a file of a host, and returns the exit status.
@@ -34,10 +31,9 @@ mod moving;
 /// A failure when nothing was asked of the host, or this machine fails.
 pub(crate) fn edit(edit: &Edit) -> Result<u8, WireError> {
     let reach = &edit.reach;
-    let config = Config::from_dir(reach.layout.dir())?;
-    let config = config.connect_timeout(reach.connect_timeout).compress(reach.compress);
     let runtime = session::runtime()?;
-    let (config, _) = runtime.block_on(config.unexpired())?;
+    let config = session::config(&reach.layout, reach.connect_timeout, reach.compress, None);
+    let config = runtime.block_on(config)?;
     let editing = Editing { edit, config, runtime, scratch: Scratch::default() };
     let status = editing.carry_out();
     editing.scratch.remove();
@@ -89,39 +85,42 @@ impl Editing<'_> {
             }
             return Ok(fetched.status);
         }
-        self.probe(&folder)?;
+        self.probe()?;
         let before = digest(&path)?;
-        let (ended, ending) = self.run_editor(&path)?;
-        let after = match digest(&path) {
-            Ok(after) => after,
-            Err(_) if !path.exists() => {
-                let message = "the editor removed the file; nothing was sent";
-                text::say(&text::line(Tone::Error, message));
-                return Ok(FAILED);
+        let edited = self.runtime.block_on(editor::run(path.clone()))?;
+        // From here on the folder has somebody's work.
+        let left = Left::at(&folder, &path, before);
+        match (edited.signal, edited.ended) {
+            (Some(signal), _) => {
+                self.keep(&folder, &path, "was not sent: a signal came while it was edited");
+                return Ok(signal.exit_status());
             }
-            Err(failure) => return Err(failure.into()),
-        };
-        let is_changed = after != before;
-        if let Some(signal) = ending {
-            let why = "was not sent: a signal came while it was edited";
-            if is_changed {
-                self.keep(&folder, &path, why);
-            }
-            return Ok(signal.exit_status());
-        }
-        if ended != 0 {
-            let message = format!("the editor ended with status {ended}; nothing was sent");
-            text::say(&text::line(Tone::Error, &message));
-            if is_changed {
+            (None, Ended::Signal(signal)) => {
+                error(&format!("the editor was ended by {signal}; nothing was sent"));
+                // Where that was a shell, the editor may run on, and save yet.
                 self.keep(&folder, &path, "was not sent");
+                return Ok(signal.exit_status());
             }
-            return Ok(ended);
+            (None, Ended::Status(0)) => {}
+            (None, Ended::Status(status)) => {
+                error(&format!("the editor ended with status {status}; nothing was sent"));
+                match left.file {
+                    Found::Changed => {
+                        self.keep(&folder, &path, "was not sent");
+                    }
+                    _ => self.leave(&folder, &left),
+                }
+                return Ok(status);
+            }
         }
-        if !is_changed {
-            self.notice("nothing was changed");
-            return Ok(0);
+        match &left.file {
+            Found::Changed => return self.send(&folder, &path, before, is_new),
+            Found::Same => self.notice("nothing was changed"),
+            Found::Nothing => error("the editor removed the file; nothing was sent"),
+            Found::Odd(failure) => error(&format!("{failure}; nothing was sent")),
         }
-        self.send(&folder, &path, before, is_new)
+        self.leave(&folder, &left);
+        Ok(if matches!(left.file, Found::Same) { 0 } else { FAILED })
     }
 
     /// Sends the file back, unless it was changed there meanwhile: whoever did that would lose it.
@@ -137,8 +136,9 @@ impl Editing<'_> {
             self.keep(folder, path, "was not sent");
             stop
         };
-        let again = folder.join("again");
-        fs::create_dir(&again).map_err(|error| kept(local("make a folder", &error).into()))?;
+        // Not beside the file, which may have any name.
+        let again = self.scratch.folder();
+        let again = again.map_err(|error| kept(local("make a folder", &error).into()))?;
         let again = again.join(OsStr::from_bytes(&edit.name));
         let now = self.transfer(edit.fetch(bytes(&again)), "nothing was sent").map_err(kept)?;
         let is_same = match is_missing(&now) {
@@ -172,15 +172,14 @@ impl Editing<'_> {
     }
 
     /// Asks whether the file can be written, before anybody takes the trouble to edit it.
-    fn probe(&self, folder: &Path) -> Result<(), Stop> {
-        let folder = folder.join("probe");
-        fs::create_dir(&folder).map_err(|error| local("make a folder", &error))?;
+    fn probe(&self) -> Result<(), Stop> {
+        let folder = self.scratch.folder().map_err(|error| local("make a folder", &error))?;
         let path = folder.join(OsStr::from_bytes(&self.edit.name));
         // Another content than whatever is there.
         let odd = blake3::hash(path.as_os_str().as_bytes());
         fs::write(&path, odd.as_bytes()).map_err(|error| local("make a file", &error))?;
         let judged = self.transfer(self.edit.probe(bytes(&path)), "nothing was changed")?;
-        let _ = fs::remove_dir_all(&folder);
+        let _ = fs::remove_file(&path);
         if judged.status == 0 {
             return Ok(());
         }
@@ -197,39 +196,11 @@ impl Editing<'_> {
         let moving = move_file(run, self.config.clone(), self.scratch.clone());
         match self.runtime.block_on(moving)? {
             Moved { interrupted: Some(signal), end } if end.status != 0 => {
-                let message = format!("{}: interrupted; {state}", self.edit.written);
-                text::say(&text::line(Tone::Error, &message));
+                error(&format!("{}: interrupted; {state}", self.edit.written));
                 Err(Stop::Status(signal.exit_status()))
             }
             Moved { end, .. } => Ok(end),
         }
-    }
-
-    /// Runs the editor, and returns its exit status, with the signal that is to end this program too. Ctrl-C is the
-    /// editor's.
-    fn run_editor(&self, path: &Path) -> Result<(u8, Option<Signal>), Stop> {
-        let path = path.to_owned();
-        self.runtime.block_on(async {
-            let mut interrupts = Interrupts::catch()?;
-            let mut editing = aside("editor", move || editor(&path))?;
-            let mut came = None;
-            loop {
-                tokio::select! {
-                    ended = &mut editing => {
-                        let failed = |error| local("run the editor", &io::Error::other(error));
-                        return Ok((ended.map_err(failed)??, came));
-                    }
-                    interrupt = interrupts.next() => match interrupt {
-                        Interrupt::Act(Action::Pass(signal)) if signal != Signal::INT => {
-                            came = Some(signal);
-                        }
-                        Interrupt::Act(_) => {}
-                        // The editor has stopped, and the shell waits for both.
-                        Interrupt::Suspend => signals::stop().await,
-                    }
-                }
-            }
-        })
     }
 
     /// Leaves the folder with what was edited, and says how it is sent. Returns the exit status.
@@ -247,11 +218,59 @@ impl Editing<'_> {
         FAILED
     }
 
+    /// Leaves the folder, and says where it is, if the editor left anything else in it than the file as it came.
+    fn leave(&self, folder: &Path, left: &Left) {
+        if left.has_more || matches!(left.file, Found::Odd(_)) {
+            self.scratch.keep(folder);
+            let (written, folder) = (&self.edit.written, shown(folder));
+            let what = format!("{written}: what the editor left is in {folder}");
+            text::say(&text::line(Tone::Notice, &what));
+        }
+    }
+
     fn notice(&self, what: &str) {
         if self.edit.reach.verbosity > Verbosity::Quiet {
             text::say(&text::line(Tone::Notice, &format!("{}: {what}", self.edit.written)));
         }
     }
+}
+
+/// What the editor left.
+struct Left {
+    file: Found,
+    /// Something lies beside the file.
+    has_more: bool,
+}
+
+/// What stands where the file was.
+enum Found {
+    Same,
+    Changed,
+    Nothing,
+    /// What is no file, or can't be read, and why.
+    Odd(WireError),
+}
+
+impl Left {
+    fn at(folder: &Path, path: &Path, before: blake3::Hash) -> Self {
+        let file = match digest(path) {
+            Ok(after) if after == before => Found::Same,
+            Ok(_) => Found::Changed,
+            Err(failure) => match fs::symlink_metadata(path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Found::Nothing,
+                _ => Found::Odd(failure),
+            },
+        };
+        let is_other = |entry: fs::DirEntry| Some(&*entry.file_name()) != path.file_name();
+        // What can't be looked at is kept.
+        let has_more = fs::read_dir(folder)
+            .map_or(true, |mut entries| entries.any(|entry| entry.map_or(true, is_other)));
+        Self { file, has_more }
+    }
+}
+
+fn error(what: &str) {
+    text::say(&text::line(Tone::Error, what));
 }
 
 fn hint(what: &str) {
@@ -267,21 +286,6 @@ fn say(host: &str, end: &HostEnd) {
 /// Returns whether nothing stands at the path there.
 fn is_missing(end: &HostEnd) -> bool {
     end.failure.as_ref().is_some_and(|failure| failure.kind == ErrorKind::NoSuchFile)
-}
-
-/// Runs the editor, and returns its exit status.
-fn editor(path: &Path) -> Result<u8, WireError> {
-    let named = ["VISUAL", "EDITOR"]
-        .iter()
-        .find_map(|name| env::var_os(name).filter(|value| !value.is_empty()));
-    let editor = named.unwrap_or_else(|| "vi".into());
-    // A line for the shell, as git and others take it: it may have arguments.
-    let line = [editor.as_bytes(), b" \"$@\""].concat();
-    let mut command = Command::new("/bin/sh");
-    command.arg("-c").arg(OsStr::from_bytes(&line)).arg("editor").arg(path);
-    let ended = command.status().map_err(|error| local("start the editor", &error))?;
-    // A signal has no status.
-    Ok(ended.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(FAILED))
 }
 
 fn digest(path: &Path) -> Result<blake3::Hash, WireError> {

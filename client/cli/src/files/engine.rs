@@ -4,7 +4,7 @@ use std::io;
 use std::thread;
 
 use bytes::Bytes;
-use rcmd_transfer::{Cancel, Transfer, TransferOptions, current_umask};
+use rcmd_transfer::{AccountNames, Cancel, Transfer, TransferOptions, current_umask};
 use tokio::sync::{mpsc, oneshot};
 
 use super::local::{LocalPlace, Sources};
@@ -42,10 +42,16 @@ impl Engine {
         let (writer, to_host) = pipe::to_host();
         let (ended, end) = oneshot::channel();
         let cancel = Cancel::default();
-        let is_tree = options.recursive;
+        let names = match options.metadata.needs_names() {
+            true => AccountNames::of_this_host(),
+            false => AccountNames::default(),
+        };
+        let is_exact = !options.recursive && watcher.asked.is_exact();
         let transfer = Transfer::with_options(options).cancelled_by(&cancel);
-        // The user reads what is written over here; but in a tree a host would choose of which files it is told.
-        let transfer = if is_tree { transfer } else { transfer.offering_in_place() };
+        let transfer = transfer.account_names(names);
+        // The user reads what is written over here; but in a tree, or for a pattern, a host would choose of which files it
+        // is told.
+        let transfer = if is_exact { transfer.offering_in_place() } else { transfer };
         thread::Builder::new().name("transfer".to_owned()).spawn(move || {
             // Nobody waits for it any more if the user has given up.
             let _ = ended.send(run(part, transfer, reader, writer, watcher));
@@ -70,13 +76,19 @@ fn run(
         Part::Receives(place) => match place.open() {
             Err(failure) => EngineEnd { transfer: Err(failure.into()), output: None },
             Ok(open) => {
-                // Each source was asked for as what it leads to.
-                let transfer = transfer.umask(current_umask()).refusing_links();
+                // Each source was asked for as what it leads to. Of the parts of files a host is told only where that
+                // was typed.
+                let transfer = transfer.umask(current_umask()).refusing_links().telling_chunks();
                 let transfer = transfer.limits(place.limits());
                 let destination = open.destination.clone();
                 let transfer = transfer.receive(reader, writer, destination, &mut watcher);
                 let output = match &transfer {
-                    Ok(_) => open.finish().err(),
+                    Ok(_) => {
+                        if open.is_stream() {
+                            watcher.make_room();
+                        }
+                        open.finish().err()
+                    }
                     Err(_) => None,
                 };
                 EngineEnd { transfer, output }

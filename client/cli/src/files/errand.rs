@@ -4,9 +4,7 @@ use std::future::pending;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 
-use rcmd_client::{
-    Child, ChildStderr, Client, Config, ErrorKind, Outcome, Report, Started, WireError,
-};
+use rcmd_client::{Child, Client, Config, ErrorKind, Outcome, Report, Started, WireError};
 use rcmd_transfer::Cancel;
 use tokio::sync::{mpsc, watch};
 use tokio::task::yield_now;
@@ -15,6 +13,7 @@ use tokio::time::Instant;
 use super::engine::{Engine, Part};
 use super::local::Sources;
 use super::pipe;
+use super::run::pace::Pace;
 use super::scratch::Scratch;
 use super::shown::Shown;
 use super::tally::HostTally;
@@ -27,9 +26,6 @@ use crate::signals::PATIENCE;
 use crate::signals::interrupts::until;
 
 mod asking;
-
-/// The bytes of what a host's program says to people that are kept.
-const SAID: usize = 4 * 1024;
 
 /// What all hosts are told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,6 +56,7 @@ pub(super) struct Errands {
     pub(super) folders: Vec<String>,
     pub(super) feed: mpsc::Sender<Shown>,
     pub(super) tallies: Arc<[Arc<HostTally>]>,
+    pub(super) pace: Pace,
     pub(super) word: watch::Receiver<Word>,
 }
 
@@ -197,10 +194,11 @@ impl Attending<'_> {
         let mut notices = child.notices();
         let mut hears_notices = true;
         let mut link = LinkNotices::default();
-        let mut input = pin!(pipe::pump_out(to_host, child.stdin.take()));
+        let pace = &errands.pace;
+        let mut input = pin!(pipe::pump_out(to_host, child.stdin.take(), pace));
         let mut is_sending = true;
-        let mut output = Some(Box::pin(pipe::pump_in(child.stdout.take(), from_host)));
-        let mut said = pin!(hear(child.stderr.take()));
+        let mut output = Some(Box::pin(pipe::pump_in(child.stdout.take(), from_host, pace)));
+        let mut said = pin!(pipe::hear(child.stderr.take()));
         let mut heard: Option<String> = None;
         let (mut has_started, mut job) = (false, None);
         let mut report: Option<Report> = None;
@@ -280,6 +278,9 @@ impl Attending<'_> {
         if seen.stage > Stage::Go {
             end.interrupt();
         }
+        if errands.may_make_its_place() {
+            end.add_landing();
+        }
         if end.summary.is_some() && end.failure.is_none() {
             for line in said.lines() {
                 errands.note(place, Some(line.to_owned())).await;
@@ -330,18 +331,6 @@ async fn or_never<F: Future<Output = ()>>(future: &mut Option<Pin<Box<F>>>) {
         Some(future) => future.await,
         None => pending().await,
     }
-}
-
-/// Reads what the host's program says to people, and keeps the beginning.
-pub(super) async fn hear(stderr: Option<ChildStderr>) -> String {
-    let mut said = Vec::new();
-    if let Some(mut stderr) = stderr {
-        while let Some(chunk) = stderr.chunk().await {
-            let room = SAID.saturating_sub(said.len()).min(chunk.bytes.len());
-            said.extend_from_slice(chunk.bytes.get(..room).unwrap_or_default());
-        }
-    }
-    String::from_utf8_lossy(&said).into_owned()
 }
 
 /// Returns the failure of a host whose turn did not come.

@@ -192,7 +192,7 @@ fn totals(summary: &Summary) -> Totals {
 #[cfg(test)]
 mod tests {
     use rcmd_client::ErrorKind;
-    use rcmd_transfer::{FailureKind, FileAction, FileKind, FileNotes};
+    use rcmd_transfer::{EventOrigin, FailureKind, FileAction, FileKind, FileNotes};
     use serde_json::{Value, json};
 
     use super::*;
@@ -207,6 +207,7 @@ mod tests {
         ShownFile {
             path: path.to_vec(),
             kind: FileKind::File,
+            origin: EventOrigin::Announced,
             action: FileAction::Created,
             bytes: 3,
             digest: Some([0xab; 32]),

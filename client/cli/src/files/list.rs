@@ -8,12 +8,12 @@ use std::thread;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use rcmd_client::{ChildStdout, Client, Config, ErrorKind, Outcome, TransferVerb, WireError};
+use rcmd_client::{ChildStdout, Client, ErrorKind, Outcome, TransferVerb, WireError};
 use rcmd_transfer::is_pattern;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
-use super::errand::hear;
+use super::pipe::hear;
 use super::verdict;
 use super::words;
 use crate::output::safe_json;
@@ -72,19 +72,19 @@ impl Whose {
 /// A failure when nothing was asked.
 pub(crate) fn list(listing: &Listing) -> Result<u8, WireError> {
     let reach = &listing.reach;
-    let config = Config::from_dir(reach.layout.dir())?;
-    let config = config.connect_timeout(reach.connect_timeout).compress(reach.compress);
     let runtime = session::runtime()?;
-    let status = runtime.block_on(carry_out(listing, config));
+    let status = runtime.block_on(carry_out(listing));
     session::renew_in_own_time(&reach.layout, reach.verbosity);
     // A look-up of a name may still hang in a thread of its own.
     runtime.shutdown_background();
     status
 }
 
-async fn carry_out(listing: &Listing, config: Config) -> Result<u8, WireError> {
-    let host = &listing.reach.host;
-    let (config, _) = config.unexpired().await?;
+async fn carry_out(listing: &Listing) -> Result<u8, WireError> {
+    let reach = &listing.reach;
+    let host = &reach.host;
+    let config =
+        session::config(&reach.layout, reach.connect_timeout, reach.compress, None).await?;
     let client = Client::connect(&config, &host.target).await?;
     let verb = TransferVerb::List { is_long: listing.is_long };
     let mut command = client.transfer(verb, [OsStr::from_bytes(&listing.path)]);
@@ -106,7 +106,7 @@ async fn carry_out(listing: &Listing, config: Config) -> Result<u8, WireError> {
             let failure = match (report.outcome, report.code) {
                 (Outcome::Exited, Some(0)) => None,
                 (Outcome::Exited, _) => Some(verdict::explained(
-                    WireError::new(ErrorKind::Lost, "the path was not listed"),
+                    WireError::new(ErrorKind::Lost, "the list is not whole"),
                     &said,
                 )),
                 _ => report.error.clone().or_else(|| {

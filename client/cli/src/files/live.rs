@@ -55,10 +55,14 @@ fn of_one(look: &Look, rate: Option<u64>) -> (String, Vec<String>) {
         Some(percent) => format!("rcmd: {percent}%"),
         None => "rcmd: 0%".to_owned(),
     };
-    let mut parts = vec![format!(", {}", words::size(progress.crossed))];
-    if !look.has_unsent {
-        parts.push(format!(" of {}", words::size(progress.announced)));
-    }
+    // What was there from an earlier try is done too.
+    let mut parts = match look.has_unsent {
+        true => vec![format!(", {}", words::size(progress.crossed))],
+        false => vec![
+            format!(", {}", words::size(progress.passed)),
+            format!(" of {}", words::size(progress.announced)),
+        ],
+    };
     parts.extend(rate.map(|rate| format!(", {}/s", words::size(rate))));
     let left = rate.and_then(|rate| look.left(rate));
     parts.extend(left.map(|left| format!(", {} left", humantime::format_duration(left))));
@@ -106,6 +110,12 @@ mod tests {
         for terminal in 0..100 {
             assert!(text(terminal).chars().count() <= terminal.saturating_sub(1));
         }
+        let resumed =
+            Look { progress: Progress { crossed: 1, ..look(1 << 20).progress }, ..look(0) };
+        assert_eq!(
+            line(&[("web1", resumed)], None, 80),
+            "rcmd: 25%, 1.0 MiB of 4.0 MiB; 1 of 3 files"
+        );
         let unsent = Look { has_unsent: true, ..look(1 << 20) };
         assert_eq!(line(&[("web1", unsent)], None, 80), "rcmd: 33%, 1.0 MiB; 1 of 3 files");
         assert_eq!(line(&[("web1", Look::default())], None, 80), "rcmd: 0%, 0 B of 0 B");

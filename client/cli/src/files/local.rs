@@ -211,6 +211,11 @@ impl OpenPlace {
         Ok(Self { destination, spool: Some(path) })
     }
 
+    /// Returns whether what was fetched goes to standard output.
+    pub(super) fn is_stream(&self) -> bool {
+        self.spool.is_some()
+    }
+
     /// Writes what was fetched to standard output, if that is its place.
     ///
     /// # Errors

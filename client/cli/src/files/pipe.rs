@@ -3,15 +3,20 @@
 use std::io::{self, Read, Write};
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use rcmd_client::{ChildStdin, ChildStdout};
+use rcmd_client::{ChildStderr, ChildStdin, ChildStdout};
 use rcmd_protocol::limits::CHUNK;
 use tokio::sync::mpsc;
+
+use super::run::pace::Pace;
 
 /// The pieces that wait in a pipe. Few: the credit of the stream has room for more, and no longer counts these.
 const WAITING: usize = 4;
 
 /// The bytes that a host may still write when the engine has ended, so that the end of its output can be verified.
 const AFTER_THE_END: u64 = 1024 * 1024;
+
+/// The bytes of what a host's program says to people that are kept.
+const SAID: usize = 4 * 1024;
 
 /// The engine's end of what a host writes.
 #[derive(Debug)]
@@ -102,13 +107,14 @@ pub(super) fn to_host() -> (PipeWriter, mpsc::Receiver<Bytes>) {
     (PipeWriter::new(pieces), receiver)
 }
 
-/// Brings what a host writes to the engine, up to its end. When the engine has ended, little more is read and thrown
-/// away.
-pub(super) async fn pump_in(stdout: Option<ChildStdout>, to: mpsc::Sender<Bytes>) {
+/// Brings what a host writes to the engine, up to its end, at a pace: a host sends more only when it has the credit of
+/// what was taken away. When the engine has ended, little more is read and thrown away.
+pub(super) async fn pump_in(stdout: Option<ChildStdout>, to: mpsc::Sender<Bytes>, pace: &Pace) {
     let Some(mut stdout) = stdout else { return };
     let mut is_heard = true;
     let mut unheard = 0;
     while let Some(chunk) = stdout.chunk().await {
+        pace.take(chunk.bytes.len()).await;
         if is_heard {
             is_heard = to.send(chunk.bytes).await.is_ok();
         } else {
@@ -120,16 +126,36 @@ pub(super) async fn pump_in(stdout: Option<ChildStdout>, to: mpsc::Sender<Bytes>
     }
 }
 
-/// Brings what the engine writes to a host, and ends its input with the engine.
-pub(super) async fn pump_out(mut from: mpsc::Receiver<Bytes>, stdin: Option<ChildStdin>) {
+/// Brings what the engine writes to a host, at a pace, and ends its input with the engine.
+pub(super) async fn pump_out(
+    mut from: mpsc::Receiver<Bytes>,
+    stdin: Option<ChildStdin>,
+    pace: &Pace,
+) {
     let Some(mut stdin) = stdin else { return };
-    while let Some(piece) = from.recv().await {
-        if stdin.send(piece).await.is_err() {
-            // The host reads no more. The engine learns it when it writes next.
-            return;
+    while let Some(mut piece) = from.recv().await {
+        while !piece.is_empty() {
+            let slice = piece.split_to(piece.len().min(pace.slice()));
+            pace.take(slice.len()).await;
+            if stdin.send(slice).await.is_err() {
+                // The host reads no more. The engine learns it when it writes next.
+                return;
+            }
         }
     }
     stdin.finish().await;
+}
+
+/// Reads what the host's program says to people, and keeps the beginning.
+pub(super) async fn hear(stderr: Option<ChildStderr>) -> String {
+    let mut said = Vec::new();
+    if let Some(mut stderr) = stderr {
+        while let Some(chunk) = stderr.chunk().await {
+            let room = SAID.saturating_sub(said.len()).min(chunk.bytes.len());
+            said.extend_from_slice(chunk.bytes.get(..room).unwrap_or_default());
+        }
+    }
+    String::from_utf8_lossy(&said).into_owned()
 }
 
 #[cfg(test)]

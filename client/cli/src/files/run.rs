@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rcmd_client::{Child, Config, Report, Signal};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-use super::display::Display;
+use super::display::{self, Display};
 use super::errand::{Errands, Stage, Word, held_back};
 use super::local::Sources;
 use super::scratch::Scratch;
@@ -24,12 +24,12 @@ use crate::signals::{self, Action, LAST_OUTPUT, PATIENCE};
 use crate::status;
 
 mod descriptors;
+pub(super) mod pace;
+
+use pace::Pace;
 
 /// Between two states of the live line.
 const PAUSE: Duration = Duration::from_millis(100);
-
-/// The time that the live line has to go away before this process is stopped.
-const HIDING: Duration = Duration::from_millis(100);
 
 /// What a transfer needs to begin.
 pub(super) struct Carrying {
@@ -99,9 +99,9 @@ impl Transferring {
         let folders = stems(run.hosts.iter().map(|host| host.name.as_str()));
         let fanout = descriptors::fitted(run.fanout.min(run.hosts.len()), run.show.verbosity);
         let tallies = Arc::clone(&display.tallies);
-        let feeding = feed.clone();
+        let (pace, feeding) = (Pace::new(run.rate), feed.clone());
         let errands =
-            Errands { run, config, sources, scratch, folders, feed: feeding, tallies, word };
+            Errands { run, config, sources, scratch, folders, feed: feeding, tallies, pace, word };
         Ok(Self {
             errands: Arc::new(errands),
             words,
@@ -187,6 +187,8 @@ impl Transferring {
     }
 
     fn stop(&mut self) {
+        // What is under way reaches the hosts' ends of it in time.
+        self.errands.pace.lift();
         self.words.send_modify(|word| word.stage = word.stage.max(Stage::Stop));
         self.kill_at = self.kill_at.or_else(|| Instant::now().checked_add(PATIENCE));
     }
@@ -201,11 +203,7 @@ impl Transferring {
 
     async fn suspend(&mut self) {
         self.words.send_modify(|word| word.is_suspended = true);
-        let (hide, hidden) = oneshot::channel();
-        if self.feed.try_send(Shown::Suspended(hide)).is_ok() {
-            // The shell writes next; a display that waits for a terminal is not waited for.
-            let _ = timeout(HIDING, hidden).await;
-        }
+        display::hide(&self.feed).await;
         signals::stop().await;
         self.words.send_modify(|word| word.is_suspended = false);
     }

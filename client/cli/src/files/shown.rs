@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use rcmd_transfer::{Failure, FailureKind, FileAction, FileEvent, FileKind, FileNotes};
+use rcmd_transfer::{
+    EventOrigin, Failure, FailureKind, FileAction, FileEvent, FileKind, FileNotes,
+};
 use tokio::sync::oneshot;
 
 use super::verdict::HostEnd;
@@ -21,6 +23,9 @@ pub(super) enum Shown {
     Over,
     /// Time has passed.
     Tick,
+    /// What is written to standard output from now on is a content, beside which there is no live line; the sender is
+    /// dropped when that is gone.
+    Content(oneshot::Sender<()>),
     /// This process is about to be stopped; the sender is dropped when the live line is gone.
     Suspended(oneshot::Sender<()>),
 }
@@ -30,6 +35,7 @@ pub(super) enum Shown {
 pub(super) struct ShownFile {
     pub(super) path: Vec<u8>,
     pub(super) kind: FileKind,
+    pub(super) origin: EventOrigin,
     pub(super) action: FileAction,
     pub(super) bytes: u64,
     pub(super) digest: Option<[u8; 32]>,
@@ -45,6 +51,7 @@ impl ShownFile {
         Self {
             path: path.to_vec(),
             kind: event.kind,
+            origin: event.origin,
             action: event.action,
             bytes: event.bytes,
             digest: event.digest,
@@ -64,6 +71,7 @@ impl ShownFile {
         Self {
             path,
             kind: FileKind::Other,
+            origin: EventOrigin::Source,
             action: FileAction::Failed,
             bytes: 0,
             digest: None,

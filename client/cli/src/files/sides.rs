@@ -1,7 +1,7 @@
 //! Where a file failed: here or on the host, at which place, and as whom.
 
 use rcmd_client::{ErrorKind, WireError};
-use rcmd_transfer::{FailureKind, FileKind};
+use rcmd_transfer::{EventOrigin, FailureKind};
 
 use super::shown::ShownFile;
 use super::words;
@@ -79,9 +79,9 @@ impl ShownSides {
     }
 }
 
-/// Returns whether a file failed at the destination: what can't be read at the source has no kind.
+/// Returns whether a file failed at the destination, and not when it was to be sent.
 fn is_at_destination(file: &ShownFile) -> bool {
-    file.kind != FileKind::Other
+    file.origin != EventOrigin::Source
 }
 
 /// Returns whether a failure is that of a place, and not of what was sent.
@@ -101,14 +101,16 @@ fn is_of_a_place(file: &ShownFile) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use rcmd_transfer::{Failure, FileAction, FileNotes};
+    use rcmd_transfer::{Failure, FileAction, FileKind, FileNotes};
 
     use super::*;
 
-    fn failed(kind: FileKind, failure: FailureKind) -> ShownFile {
+    fn failed(origin: EventOrigin, failure: FailureKind) -> ShownFile {
         ShownFile {
             path: b"f".to_vec(),
-            kind,
+            // What could not be looked at, at either side.
+            kind: FileKind::Other,
+            origin,
             action: FileAction::Failed,
             bytes: 0,
             digest: None,
@@ -124,8 +126,8 @@ mod tests {
     #[test]
     fn a_failure_names_the_side_on_which_it_came_to_pass_and_the_user_there() {
         let (there, here) = (
-            failed(FileKind::File, FailureKind::Permission),
-            failed(FileKind::Other, FailureKind::Permission),
+            failed(EventOrigin::Announced, FailureKind::Permission),
+            failed(EventOrigin::Source, FailureKind::Permission),
         );
         let said = |is_push: bool, is_set: bool, file: &ShownFile| {
             let sides = sides(is_push);
@@ -139,7 +141,10 @@ mod tests {
         assert_eq!(said(false, false, &here), pair("web1: ", ", as app"));
         assert_eq!(said(true, true, &here), pair("web1: ", ""));
         assert_eq!(said(false, true, &there), pair("web1: /srv: ", ""));
-        let changed = failed(FileKind::File, FailureKind::Changed);
+        let changed = failed(EventOrigin::Announced, FailureKind::Changed);
         assert_eq!(said(true, false, &changed), pair("web1: ", ""));
+        let mounted = failed(EventOrigin::Destination, FailureKind::Exists);
+        assert_eq!(said(true, false, &mounted), pair("web1:/srv: ", ""));
+        assert_eq!(said(false, false, &mounted), pair("/srv: ", ""));
     }
 }

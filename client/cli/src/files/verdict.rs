@@ -79,8 +79,25 @@ impl HostEnd {
         Self { report, summary, failure, is_here, status }
     }
 
-    /// Records that the user ended the transfer, whatever both ends made of that.
+    /// Adds to the hint the option with which it is run again if it may have made its destination: the next copy
+    /// would go into that.
+    pub(super) fn add_landing(&mut self) {
+        if let Some(failure) = &mut self.failure
+            && let Some(hint) = &mut failure.hint
+            && hint.contains("Run it again")
+        {
+            hint.push_str(
+                " If DST was not there before, add -T: it is now, and the copy would go into it.",
+            );
+        }
+    }
+
+    /// Records that the user ended the transfer, whatever both ends made of that. Once the host's part is known to have
+    /// ended, nothing of it is unknown.
     pub(super) fn interrupt(&mut self) {
+        if self.status == status::UNKNOWN && self.report.outcome != Outcome::Unknown {
+            self.status = FAILED;
+        }
         if self.status != 0 && self.summary.is_none() {
             let message = "the transfer was interrupted; what is complete stays";
             let failure = WireError::new(ErrorKind::Lost, message);
@@ -96,7 +113,9 @@ fn judge(
 ) -> (u8, Option<Summary>, Option<WireError>) {
     match (report.outcome, transfer) {
         // This end could not begin, whatever the host made of that.
-        (_, Some(Err(TransferError::Local(failure)))) => (FAILED, None, Some(wire(&failure))),
+        (_, Some(Err(TransferError::Local(failure)))) => {
+            (unmade_status(&failure), None, Some(wire(&failure)))
+        }
         (Outcome::NotStarted, _) => {
             let failure = report
                 .error
@@ -117,7 +136,7 @@ fn judge(
             (status, Some(summary), failure)
         }
         (Outcome::Exited, Some(Err(TransferError::Peer(failure)))) => {
-            (FAILED, None, Some(explained(wire(&failure), said)))
+            (unmade_status(&failure), None, Some(explained(of_the_host(&failure), said)))
         }
         (Outcome::Exited, transfer) => {
             let (summary, failure) = match transfer {
@@ -169,6 +188,12 @@ pub(super) fn not_started_status(failure: &WireError) -> u8 {
     if is_of_a_file(failure) { FAILED } else { status::NOT_STARTED }
 }
 
+/// Returns the exit status of a transfer that an end could not begin or go on with: 125 if no file was looked at, as when
+/// the owner of everything is not known there.
+fn unmade_status(failure: &Failure) -> u8 {
+    if failure.kind == FailureKind::NoSuchUser { status::NOT_STARTED } else { FAILED }
+}
+
 /// Returns whether a failure is that of a path, and not of a host or a request.
 pub(super) fn is_of_a_file(failure: &WireError) -> bool {
     matches!(
@@ -182,9 +207,19 @@ pub(super) fn is_of_a_file(failure: &WireError) -> bool {
     )
 }
 
-/// Returns the failure of a whole transfer as an error of a command.
+/// Returns the failure of a whole transfer on this machine as an error of a command.
 pub(super) fn wire(failure: &Failure) -> WireError {
-    let kind = match failure.kind {
+    WireError::new(kind_of(failure.kind, ErrorKind::LocalIo), failure.message.clone())
+}
+
+/// Returns the failure for which the host gave a whole transfer up as an error of a command.
+fn of_the_host(failure: &Failure) -> WireError {
+    WireError::new(kind_of(failure.kind, ErrorKind::Resources), failure.message.clone())
+}
+
+/// Returns the kind of a failure in errors of commands. `other` is for what the system there or here said else.
+fn kind_of(kind: FailureKind, other: ErrorKind) -> ErrorKind {
+    match kind {
         FailureKind::NoSuchFile => ErrorKind::NoSuchFile,
         FailureKind::Permission => ErrorKind::Permission,
         FailureKind::Exists | FailureKind::Special => ErrorKind::Exists,
@@ -194,15 +229,17 @@ pub(super) fn wire(failure: &Failure) -> WireError {
         FailureKind::TooBig => ErrorKind::TooBig,
         FailureKind::Denied => ErrorKind::Denied,
         FailureKind::Corrupt => ErrorKind::Corrupt,
-        _ => ErrorKind::LocalIo,
-    };
-    WireError::new(kind, failure.message.clone())
+        FailureKind::NoSuchUser => ErrorKind::NoSuchUser,
+        _ => other,
+    }
 }
 
 fn broken(error: &TransferError) -> WireError {
     let kind = match error {
         TransferError::Lost(_) => ErrorKind::Lost,
         TransferError::Differs(_) => ErrorKind::Corrupt,
+        // The host ended before this end could.
+        TransferError::Cancelled => ErrorKind::Lost,
         _ => ErrorKind::Protocol,
     };
     WireError::new(kind, error.to_string()).hint(AGAIN)
@@ -291,6 +328,21 @@ mod tests {
     }
 
     #[test]
+    fn an_error_of_the_hosts_system_is_none_of_this_machine() {
+        let kind = |error, code| {
+            let end = EngineEnd { transfer: Err(error), output: None };
+            HostEnd::of(report(Outcome::Exited, Some(code), None), Some(end), "")
+                .failure
+                .unwrap()
+                .kind
+        };
+        let io = || failure(FailureKind::Io);
+        assert_eq!(kind(TransferError::Peer(io()), 2), ErrorKind::Resources);
+        assert_eq!(kind(TransferError::Local(io()), 2), ErrorKind::LocalIo);
+        assert_eq!(kind(TransferError::Cancelled, 2), ErrorKind::Lost);
+    }
+
+    #[test]
     fn what_is_not_known_is_run_again_and_not_looked_for() {
         let lost_report = || {
             let mut report = report(Outcome::Unknown, None, Some(ErrorKind::Lost));
@@ -302,7 +354,21 @@ mod tests {
         assert_eq!(end.failure.as_ref().unwrap().hint.as_deref(), Some(AGAIN));
         assert_eq!(end.report.error.as_ref().unwrap().hint.as_deref(), Some(AGAIN));
         end.interrupt();
-        assert!(end.failure.unwrap().message.contains("was interrupted"));
+        assert!(end.failure.as_ref().unwrap().message.contains("was interrupted"));
+        assert_eq!(end.status, status::UNKNOWN);
+        end.add_landing();
+        assert!(end.failure.unwrap().hint.unwrap().contains("to go on. If DST was not there"));
+    }
+
+    #[test]
+    fn what_was_interrupted_and_has_ended_there_is_not_unknown() {
+        for (outcome, code) in [(Outcome::Exited, Some(2)), (Outcome::Signaled, None)] {
+            let end = EngineEnd { transfer: Err(TransferError::Cancelled), output: None };
+            let mut end = HostEnd::of(report(outcome, code, None), Some(end), "");
+            assert_eq!(end.status, status::UNKNOWN);
+            end.interrupt();
+            assert_eq!(end.status, FAILED);
+        }
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use rcmd_transfer::{FileAction, FileEvent, FileNotes, Observer, Progress};
-use tokio::sync::mpsc;
+use rcmd_transfer::{EventOrigin, FileAction, FileEvent, FileNotes, Observer, Progress};
+use tokio::sync::{mpsc, oneshot};
 
 use super::asked::Asked;
 use super::shown::{Shown, ShownFile};
@@ -15,10 +15,21 @@ pub(super) struct Watcher {
     pub(super) feed: mpsc::Sender<Shown>,
     pub(super) tally: Arc<HostTally>,
     pub(super) asked: Asked,
-    /// What the path of something that was deleted there begins with, in the paths of the source.
+    /// What the path of something that the destination alone has begins with, in the paths of the source.
     pub(super) prefix: Option<Vec<u8>>,
     /// True if each file is shown, and not only what people must know.
     pub(super) shows_all: bool,
+}
+
+impl Watcher {
+    /// Has the live line go away, since a content is written to standard output next. Waits until it is gone.
+    pub(super) fn make_room(&self) {
+        let (done, gone) = oneshot::channel();
+        if self.feed.blocking_send(Shown::Content(done)).is_ok() {
+            // It is dropped, also where nobody shows anything any more.
+            let _ = gone.blocking_recv();
+        }
+    }
 }
 
 impl Observer for Watcher {
@@ -33,7 +44,9 @@ impl Observer for Watcher {
             || event.notes.contains(FileNotes::SET_ID_DROPPED);
         if self.shows_all || is_odd {
             let mut file = Box::new(ShownFile::of(event));
-            if let Some(prefix) = self.prefix.as_ref().filter(|_| is_deleted) {
+            // The destination itself has no name in it.
+            let is_below = event.origin == EventOrigin::Destination && !event.path.is_empty();
+            if let Some(prefix) = self.prefix.as_ref().filter(|_| is_below) {
                 file.path = [prefix, &b"/"[..], &file.path].concat();
             }
             // Where nobody shows anything any more, the end of it is known elsewhere.

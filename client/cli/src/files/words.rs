@@ -74,6 +74,9 @@ pub(super) fn notes(notes: FileNotes) -> Vec<&'static str> {
         (FileNotes::GREW, "grew"),
         (FileNotes::SET_ID_DROPPED, "set_id_dropped"),
         (FileNotes::RESUMED, "resumed"),
+        (FileNotes::OWNER, "owner"),
+        (FileNotes::XATTRS, "xattrs"),
+        (FileNotes::ACL, "acl"),
     ];
     all.into_iter().filter(|(note, _)| notes.contains(*note)).map(|(_, name)| name).collect()
 }
@@ -113,6 +116,11 @@ pub(super) fn totals(summary: &Summary, took: Duration, is_dry: bool, is_push: b
         (false, true) => "sent",
         (false, false) => "fetched",
     };
+    // That nothing was deleted is a failure to both ends, and has a line of its own.
+    let of_deletion = match summary.withheld {
+        None | Some(Withheld::Incomplete) => 0,
+        Some(_) => 1,
+    };
     let noun = if counts.sent == 1 { "file" } else { "files" };
     let mut parts = vec![format!("{} {noun} {sent} ({})", number(counts.sent), size(counts.bytes))];
     for (count, what) in [
@@ -122,7 +130,7 @@ pub(super) fn totals(summary: &Summary, took: Duration, is_dry: bool, is_push: b
         (counts.skipped, "newer and left"),
         (counts.vanished, "vanished"),
         (counts.deleted, "deleted"),
-        (counts.failed, "failed"),
+        (counts.failed.saturating_sub(of_deletion), "failed"),
     ] {
         if count > 0 {
             parts.push(format!("{} {what}", number(count)));

@@ -1,6 +1,7 @@
 //! The settings of `cp`.
 
 use std::ffi::{OsStr, OsString};
+use std::num::NonZeroU64;
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use rcmd_certs::files::shown;
 use rcmd_client::Target;
 use rcmd_protocol::limits;
 use rcmd_protocol::outcome::{ErrorKind, WireError};
-use rcmd_transfer::{FileRules, Landing, TransferLimits, TransferOptions};
+use rcmd_transfer::{FileRules, Landing, MetadataOptions, TransferLimits, TransferOptions};
 
 use super::file::File;
 use super::{Reached, Verbosity, host_of, sets};
@@ -45,6 +46,8 @@ pub(crate) struct CopyRun {
     pub(crate) timeout: Option<Duration>,
     /// The lock that the transfer needs, and the time to wait for it.
     pub(crate) lock: Option<(String, Duration)>,
+    /// The bytes a second that may cross, to and from all hosts together.
+    pub(crate) rate: Option<NonZeroU64>,
     pub(crate) fanout: usize,
     pub(crate) show: CopyShow,
     /// How a file is written whose name begins with what was taken for a port.
@@ -112,6 +115,15 @@ impl CopyRun {
             fail_fast: typed.fail_fast,
             // The folders of a place that was named itself are its own.
             keep_folders: is_itself,
+            metadata: MetadataOptions {
+                owner: typed.owner,
+                xattrs: typed.xattrs,
+                acls: typed.acls,
+                chown: typed.chown.clone(),
+                chmod: typed.chmod.clone(),
+            },
+            compress: typed.compress,
+            delta: typed.delta,
             rules,
         };
         if typed.delete {
@@ -137,7 +149,8 @@ impl CopyRun {
         Ok(Self {
             limits: TransferLimits { entries, ..TransferLimits::default() },
             connect_timeout: super::connect_timeout(&typed.common, &file),
-            compress: file.compress.unwrap_or(false),
+            // Content is not compressed twice.
+            compress: file.compress.unwrap_or(false) && !typed.compress,
             layout,
             hosts,
             is_set,
@@ -145,6 +158,7 @@ impl CopyRun {
             options,
             timeout: typed.timeout,
             lock: typed.lock.map(|name| (name, lock_wait)),
+            rate: typed.bwlimit,
             fanout: usize::try_from(typed.fanout.unwrap_or(FANOUT)).unwrap_or(usize::MAX),
             show: CopyShow {
                 json: typed.common.json,
@@ -255,6 +269,7 @@ fn rule_notices(patterns: &[Pattern]) -> Vec<String> {
                 .to_owned(),
         );
     }
+    let takes_folders = |pattern: &Pattern| *pattern == Pattern::Include("*/".to_owned());
     let shuts = patterns.iter().position(|pattern| *pattern == Pattern::Exclude("*".to_owned()));
     let opens = patterns.iter().rposition(|pattern| matches!(pattern, Pattern::Include(_)));
     match (shuts, opens) {
@@ -262,7 +277,7 @@ fn rule_notices(patterns: &[Pattern]) -> Vec<String> {
             "--exclude '*' comes last, so that nothing goes along: of several patterns the last that matches decides"
                 .to_owned(),
         ),
-        (Some(_), Some(_)) => notices.push(
+        (Some(shuts), Some(_)) if !patterns.iter().skip(shuts).any(takes_folders) => notices.push(
             "--exclude '*' leaves out folders too; --include '*/' takes them along".to_owned(),
         ),
         _ => {}

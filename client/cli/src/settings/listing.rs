@@ -163,6 +163,7 @@ impl Edit {
             limits: TransferLimits { file_bytes: EDITED, bytes: EDITED, entries: 1 },
             timeout: None,
             lock: None,
+            rate: None,
             fanout: 1,
             show: CopyShow { json: false, itemize: false, progress: false, verbosity },
             instead_of_port: None,
@@ -176,7 +177,7 @@ fn remote(typed: &OsStr, name: &str) -> Result<RemotePlace, WireError> {
         Place::Remote(place) => Ok(place),
         Place::Local(_) | Place::Standard => {
             let typed = typed.display();
-            Err(usage(&format!("`{typed}` names no host"))
+            Err(usage(&format!("`{typed}` names no path of a host"))
                 .hint(format!("Write `rcmd-client {name} HOST:PATH`; a home is `HOST:`.")))
         }
     }

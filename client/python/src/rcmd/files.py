@@ -71,7 +71,12 @@ def put(
             delete: Deletes in `dst` what `src` does not have, as far as `max_delete` permits.
             exclude, include: Patterns in gitignore's syntax, one or a list. Those of `include` come last, and the last
                 that matches decides; in `exclude` too, `!PATTERN` includes.
+            owner, xattrs, acls: Keeps owner and group, attributes `user.*`, and access lists.
+            chown, chmod: Owner and permission bits that everything gets, such as `app:app` and `D755,F644`.
             checksum: Compares contents instead of times.
+            delta: Sends only the parts of a file that changed.
+            compress: Compresses contents on the way.
+            bwlimit: Bytes a second that may cross, for each host, or a rate as the option takes it, such as `20Mbit`.
             update: Leaves files that are newer there.
             dry_run: Asks and tells what would be done, and changes nothing.
             in_place: Writes over files instead of replacing them.

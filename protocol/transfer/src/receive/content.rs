@@ -1,24 +1,25 @@
 //! The content of one file as it comes. Only one comes at a time, and never more of it than was announced.
 
-use std::{io::Write, os::fd::OwnedFd, rc::Rc};
+use std::{io::Write, rc::Rc};
 
 use super::{
-    Offer, OfferedPart, Outcome, Pending, Receiver,
+    Receiver,
     links::{Linked, Named, Original},
-    mode_of_file, partial,
+    metadata::sets_modes,
+    mode_of_file, owner, partial,
+    pending::{Offer, OfferedPart, Outcome, Pending},
     place::State,
+    sync,
     target::{self, Target},
+    writing::Writing,
 };
 use crate::{
-    digest::{add_content, add_zeros},
+    content::digest::{add_content, add_zeros},
     facts::{FileFacts, SET_ID, Time},
-    failure::{Failure, FailureKind, TransferError},
+    failure::{EventOrigin, Failure, FailureKind, TransferError},
     limits,
     report::{FileAction, FileKind, FileNotes},
 };
-
-/// A file of at least this many bytes is compared with the free space before it is written.
-const WORTH_ASKING: u64 = 1024 * 1024;
 
 /// What the sender says of a file that it has opened.
 #[derive(Clone, Copy)]
@@ -40,15 +41,6 @@ pub(super) struct Current {
     pub(super) writing: Option<Writing>,
 }
 
-/// A file that is being written.
-pub(super) struct Writing {
-    pub(super) pending: Pending,
-    target: Target,
-    digest: blake3::Hasher,
-    /// The file is shorter than what has come, since that ended with a hole.
-    ends_in_hole: bool,
-}
-
 impl<W: Write> Receiver<'_, W> {
     pub(super) fn on_begin(&mut self, index: u64, opening: &Opening) -> Result<(), TransferError> {
         if self.current.is_some() {
@@ -59,6 +51,9 @@ impl<W: Write> Receiver<'_, W> {
         }
         if opening.offset > opening.size {
             return Err(TransferError::Protocol("a content begins behind its end"));
+        }
+        if self.options.dry_run {
+            return self.would_receive(index, opening.size);
         }
         self.tally.passed(opening.offset);
         let mut current = Current { index, opening: *opening, at: opening.offset, writing: None };
@@ -74,13 +69,28 @@ impl<W: Write> Receiver<'_, W> {
             }
             match self.open_target(opening, &mut pending) {
                 Ok((target, digest)) => {
-                    let writing = Writing { pending, target, digest, ends_in_hole: false };
+                    let old = None;
+                    let writing = Writing { pending, old, target, digest, ends_in_hole: false };
                     current.writing = Some(writing);
                 }
-                Err(failure) => self.fail(index, pending, failure)?,
+                Err(failure) => {
+                    self.fail(index, pending, failure, EventOrigin::Announced)?;
+                }
             }
         }
         self.current = Some(current);
+        Ok(())
+    }
+
+    /// Checks that a file is not larger than what is allowed, nor all files together.
+    ///
+    /// # Errors
+    /// `too_big`.
+    pub(super) fn check_size(&self, size: u64) -> Result<(), Failure> {
+        let together = self.tally.counts.bytes.saturating_add(size);
+        if size > self.limits.file_bytes || together > self.limits.bytes {
+            return Err(Failure::new(FailureKind::TooBig, "it is larger than what is allowed"));
+        }
         Ok(())
     }
 
@@ -90,21 +100,19 @@ impl<W: Write> Receiver<'_, W> {
         opening: &Opening,
         pending: &mut Pending,
     ) -> Result<(Target, blake3::Hasher), Failure> {
-        let offer = pending.offer.take();
-        if offer.is_some() {
-            self.offers = self.offers.saturating_sub(1);
-        }
-        let together = self.tally.counts.bytes.saturating_add(opening.size);
-        if opening.size > self.limits.file_bytes || together > self.limits.bytes {
-            return Err(Failure::new(FailureKind::TooBig, "it is larger than what is allowed"));
-        }
+        self.check_size(opening.size)?;
         let State::There(folder) = &pending.place.state else {
             return Err(Failure::new(FailureKind::NoSuchFile, "its folder is not there"));
         };
         let folder = Rc::clone(folder);
         self.make_writable(&pending.place)?;
         let open = self.folders.open(&folder)?;
-        check_room(&open, opening)?;
+        let wanted = opening.stored.min(opening.size).saturating_sub(opening.offset);
+        target::check_room(&open, wanted)?;
+        let offer = pending.offer.take();
+        if offer.is_some() {
+            self.offers = self.offers.saturating_sub(1);
+        }
         let is_in_place = self.options.in_place && pending.found.is_some();
         let target = match offer {
             Some(Offer { file, part: OfferedPart::Own(name), .. }) => {
@@ -141,10 +149,8 @@ impl<W: Write> Receiver<'_, W> {
         target: &Target,
     ) -> Result<blake3::Hasher, Failure> {
         let mut digest = blake3::Hasher::new();
-        if let Some(found) = &pending.found
-            && !matches!(target, Target::InPlace(_))
-        {
-            target::try_owner(target.file(), found)?;
+        if !matches!(target, Target::InPlace(_)) {
+            owner::try_owner(target.file(), pending.wanted.owner, pending.found.as_ref())?;
         }
         match target {
             Target::Unnamed(_) => return Ok(digest),
@@ -159,19 +165,31 @@ impl<W: Write> Receiver<'_, W> {
     }
 
     pub(super) fn on_data(&mut self, content: &[u8]) -> Result<(), TransferError> {
-        self.tally.crossed(content.len());
         let length = u64::try_from(content.len()).unwrap_or(u64::MAX);
+        self.tally.crossed(length, content.len());
         let at = self.advance(length)?;
+        match self.current.as_mut().and_then(|current| current.writing.as_mut()) {
+            Some(writing) => {
+                writing.take(content, at).or_else(|failure| self.fail_current(failure))
+            }
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn on_packed(&mut self, length: u32, packed: &[u8]) -> Result<(), TransferError> {
+        if !self.options.compress {
+            return Err(TransferError::Protocol("it packs what was to come as it is"));
+        }
+        self.tally.crossed(length.into(), packed.len());
+        // What is announced is the limit of what it expands to.
+        let at = self.advance(length.into())?;
         let Some(writing) = self.current.as_mut().and_then(|current| current.writing.as_mut())
         else {
             return Ok(());
         };
-        writing.digest.update(content);
-        writing.ends_in_hole = false;
-        match writing.target.write(content, at) {
-            Ok(()) => Ok(()),
-            Err(failure) => self.fail_current(failure),
-        }
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        let content = self.unpacker.unpack(packed, length)?;
+        writing.take(content, at).or_else(|failure| self.fail_current(failure))
     }
 
     pub(super) fn on_hole(&mut self, length: u64) -> Result<(), TransferError> {
@@ -188,7 +206,7 @@ impl<W: Write> Receiver<'_, W> {
     }
 
     /// Counts content that comes, and returns where it begins.
-    fn advance(&mut self, length: u64) -> Result<u64, TransferError> {
+    pub(super) fn advance(&mut self, length: u64) -> Result<u64, TransferError> {
         let Some(current) = &mut self.current else {
             return Err(TransferError::Protocol("content comes for no file"));
         };
@@ -208,10 +226,11 @@ impl<W: Write> Receiver<'_, W> {
             return Err(TransferError::Protocol("a content ends before its size"));
         }
         add_content(&mut self.contents, current.index, &digest);
-        let Some(writing) = current.writing else {
+        let Some(mut writing) = current.writing else {
             return Ok(());
         };
         let opening = current.opening;
+        self.known = self.known.saturating_sub(std::mem::take(&mut writing.pending.known));
         match self.complete(&opening, &writing, &digest) {
             Ok(original) => {
                 let Pending { place, name, found, notes, has_more_names, links, .. } =
@@ -219,6 +238,7 @@ impl<W: Write> Receiver<'_, W> {
                 let is_new = found.is_none() && !notes.contains(FileNotes::CONTENT);
                 let action = if is_new { FileAction::Created } else { FileAction::Replaced };
                 let outcome = Outcome {
+                    origin: EventOrigin::Announced,
                     action,
                     notes: notes.with_if(grew, FileNotes::GREW),
                     bytes: opening.size,
@@ -235,13 +255,13 @@ impl<W: Write> Receiver<'_, W> {
             }
             Err(failure) => {
                 self.remove(&writing);
-                self.fail(current.index, writing.pending, failure)
+                self.fail(current.index, writing.pending, failure, EventOrigin::Announced)
             }
         }
     }
 
-    /// Checks a content, and gives the file what it is to have: its size, mode and times, and last its name. Returns
-    /// which file it is, if it has further names.
+    /// Checks a content, and gives the file what it is to have: its size, a place on the disk, its owner, access list,
+    /// mode, attributes and times, and last its name. Returns which file it is, if it has further names.
     fn complete(
         &mut self,
         opening: &Opening,
@@ -260,25 +280,27 @@ impl<W: Write> Receiver<'_, W> {
         if writing.ends_in_hole {
             target::truncate(file, opening.size)?;
         }
+        let is_in_place = matches!(target, Target::InPlace(_));
+        if self.options.sync {
+            // This takes long. A part that is left meanwhile is known by its owner and mode, and nobody else reads it.
+            sync::write_to_disk(file)?;
+        }
         let open = self.folders.open(folder)?;
         if let Some(found) = &pending.found
-            && !matches!(target, Target::InPlace(_))
+            && !is_in_place
         {
-            target::keep_owner(file, found)?;
-            target::keep_attributes(file, &open, &pending.name, found)?;
+            owner::set_owner(file, owner::of_new(pending.wanted.owner, Some(found)))?;
+            let replaced = pending.wanted.replaces();
+            target::keep_attributes(file, &open, &pending.name, found, replaced)?;
         }
-        if self.options.sync {
-            // This takes long. A part that is left meanwhile is known by its mode.
-            file.sync_all().map_err(|error| Failure::of_io(&error, "sync it"))?;
-        }
-        let mode =
-            mode_of_file(opening.mode, pending.found.as_ref(), self.options.preserve, self.umask);
-        target::set_mode(file, mode & !SET_ID)?;
+        let is_set = sets_modes(&self.options);
+        let mode = mode_of_file(opening.mode, pending.found.as_ref(), is_set, self.umask);
+        self.equip(file, &pending.wanted, Some(mode & !SET_ID))?;
         if self.options.preserve {
             target::set_times(file, &opening.time.timestamps())?;
         }
         if self.options.sync {
-            file.sync_all().map_err(|error| Failure::of_io(&error, "sync it"))?;
+            sync::write_to_disk(file)?;
         }
         self.maker.put(&open, target, &pending.name, pending.found.is_none())?;
         let is_linked = pending.has_more_names || !pending.links.is_empty();
@@ -311,13 +333,13 @@ impl<W: Write> Receiver<'_, W> {
                 self.pending.insert(index, pending);
                 Ok(())
             }
-            Some(pending) => self.fail(index, pending, failure),
+            Some(pending) => self.fail(index, pending, failure, EventOrigin::Source),
             None => Ok(()),
         }
     }
 
     /// Lets the file that is being written fail. The rest of its content passes by.
-    fn fail_current(&mut self, failure: Failure) -> Result<(), TransferError> {
+    pub(super) fn fail_current(&mut self, failure: Failure) -> Result<(), TransferError> {
         let Some(current) = &mut self.current else {
             return Ok(());
         };
@@ -325,7 +347,7 @@ impl<W: Write> Receiver<'_, W> {
         match writing {
             Some(writing) => {
                 self.remove(&writing);
-                self.fail(index, writing.pending, failure)
+                self.fail(index, writing.pending, failure, EventOrigin::Announced)
             }
             None => Ok(()),
         }
@@ -347,42 +369,25 @@ impl<W: Write> Receiver<'_, W> {
     }
 
     /// Settles a file that has failed, with the names that wait for it.
-    fn fail(
+    pub(super) fn fail(
         &mut self,
         index: u64,
         pending: Pending,
         failure: Failure,
+        origin: EventOrigin,
     ) -> Result<(), TransferError> {
-        let Pending { place, name, links, has_more_names, offer, .. } = pending;
-        if offer.is_some() {
-            self.offers = self.offers.saturating_sub(1);
+        let Pending { place, name, links, has_more_names, offer, known, .. } = pending;
+        self.known = self.known.saturating_sub(known);
+        if let Some(offer) = offer {
+            self.withdraw(&place, &offer);
         }
         let kind = failure.kind;
         if has_more_names {
             self.linked.insert(index, Linked::Failed(kind));
         }
-        self.settle(index, &place.path(&name), FileKind::File, Outcome::failed(failure))?;
+        let outcome = Outcome { origin, ..Outcome::failed(failure) };
+        self.settle(index, &place.path(&name), FileKind::File, outcome)?;
         self.make_waiting(links, Err(kind))?;
         self.release(&place)
     }
-}
-
-/// Checks that there is room for a file.
-///
-/// # Errors
-/// `no_space`.
-fn check_room(folder: &OwnedFd, opening: &Opening) -> Result<(), Failure> {
-    let wanted = opening.stored.min(opening.size).saturating_sub(opening.offset);
-    if wanted < WORTH_ASKING {
-        return Ok(());
-    }
-    // A system that does not say is asked by writing.
-    let Some(free) = target::free_space(folder) else {
-        return Ok(());
-    };
-    if free >= wanted {
-        return Ok(());
-    }
-    let text = format!("it needs {wanted} bytes, and {free} are free");
-    Err(Failure::new(FailureKind::NoSpace, text))
 }

@@ -7,6 +7,8 @@ use std::{
     sync::Arc,
 };
 
+use rustix::io::Errno;
+
 use super::{Receiver, target};
 use crate::{
     beneath::Folder,
@@ -212,7 +214,11 @@ impl<W: Write> Receiver<'_, W> {
     ) -> Result<(Arc<OwnedFd>, list::Names), Failure> {
         let open = self.folders.open(folder)?;
         let most = room.min(limits::LISTED_AT_LEAST * 64);
-        let found = list::names(&open, from, most);
+        let found = list::names(&open, from, most).map_err(|error| match error {
+            // It is one of `O_PATH`, as what may not be read is opened.
+            Errno::BADF => Errno::ACCESS,
+            other => other,
+        });
         Ok((open, found.map_err(|error| Failure::of(error, "read the folder"))?))
     }
 }

@@ -1,4 +1,5 @@
-//! What a dry run can judge of an entry without writing: permissions, owners and free space.
+//! What a dry run can judge of an entry without writing: permissions, owners and free space; and files whose content
+//! would come.
 
 use std::{io::Write, os::fd::OwnedFd, rc::Rc};
 
@@ -9,13 +10,17 @@ use rustix::{
 
 use super::{
     Receiver,
+    links::{Linked, Named, Original},
+    owner::{self, WantedOwner},
+    pending::{Outcome, Pending},
     place::{Place, State},
     target,
 };
 use crate::{
     beneath::Folder,
     facts::{FileFacts, STICKY, Sort},
-    failure::{Failure, FailureKind},
+    failure::{EventOrigin, Failure, FailureKind, TransferError},
+    report::{FileAction, FileKind},
 };
 
 impl<W: Write> Receiver<'_, W> {
@@ -38,11 +43,7 @@ impl<W: Write> Receiver<'_, W> {
             let judged = may(&open, name, Access::WRITE_OK);
             return judged.map_err(|error| Failure::of(error, "write over it"));
         }
-        self.judge_folder(&open, place.is_own, found)?;
-        match found {
-            Some(found) if found.sort == Sort::File => self.judge_owner(found),
-            _ => Ok(()),
-        }
+        self.judge_folder(&open, place.is_own, found)
     }
 
     /// Judges whether an entry could be removed from a folder.
@@ -76,19 +77,56 @@ impl<W: Write> Receiver<'_, W> {
         Ok(())
     }
 
-    /// Judges whether a new file could be given the owner of the one that it would replace.
-    fn judge_owner(&self, found: &FileFacts) -> Result<(), Failure> {
-        let (user, group) = found.owner;
-        let is_member = || {
-            let groups = rustix::process::getgroups().unwrap_or_default();
-            let own = rustix::process::getegid().as_raw();
-            own == group || groups.iter().any(|one| one.as_raw() == group)
-        };
-        if self.account == 0 || user == self.account && is_member() {
+    /// Judges whether a new file could be given the owner of the one that it would replace, where nobody else is
+    /// wanted.
+    ///
+    /// # Errors
+    /// `permission`.
+    pub(super) fn judge_owner(
+        &self,
+        found: Option<&FileFacts>,
+        wanted: WantedOwner,
+    ) -> Result<(), Failure> {
+        if self.options.in_place && found.is_some() {
             return Ok(());
         }
-        let text = "cannot keep the owner of the file that is there: another user's or group's";
-        Err(Failure::new(FailureKind::Permission, text))
+        self.metadata.check_owner(owner::of_new(wanted, found), None).map_err(|failure| {
+            let text = "cannot keep the owner of the file that is there: another user's or group's";
+            Failure::new(failure.kind, text)
+        })
+    }
+
+    /// Settles a file that the sender has opened and would send.
+    pub(super) fn would_receive(&mut self, index: u64, size: u64) -> Result<(), TransferError> {
+        let Some(pending) = self.pending.remove(&index) else {
+            return Ok(());
+        };
+        if let Err(failure) = self.check_size(size) {
+            return self.fail(index, pending, failure, EventOrigin::Announced);
+        }
+        let Pending { place, name, found, notes, has_more_names, links, .. } = pending;
+        let action = if found.is_none() { FileAction::Created } else { FileAction::Replaced };
+        let outcome = Outcome { bytes: size, ..Outcome::done(action, notes) };
+        self.settle(index, &place.path(&name), FileKind::File, outcome)?;
+        // It has no file yet but the one that is there.
+        let original = found.as_ref().map(Original::shown);
+        let mut file = Named { place: Rc::clone(&place), name, original };
+        self.make_waiting(links, Ok(&mut file))?;
+        if has_more_names {
+            self.linked.insert(index, Linked::There(file));
+        }
+        self.release(&place)
+    }
+
+    /// Judges whether the permission bits and times of what is there could be set: only its owner may, and root.
+    ///
+    /// # Errors
+    /// `permission`.
+    pub(super) fn judge_own(&self, found: &FileFacts) -> Result<(), Failure> {
+        if found.owner.0 == self.account || self.account == 0 {
+            return Ok(());
+        }
+        Err(Failure::of(Errno::PERM, "set its permission bits and times"))
     }
 
     /// Judges whether there is room for a file beside those that came before. Its size counts in full, since the

@@ -5,17 +5,18 @@ use std::{io::Write, rc::Rc};
 use rustix::io::Errno;
 
 use super::{
-    Outcome, Pending, Receiver,
+    Receiver,
     links::{Linked, Named, Original},
+    metadata::{Wanted, sets_modes},
     partial,
+    pending::{Outcome, Pending},
     place::Place,
     sticky, target, wants_time,
 };
 use crate::{
     facts::{FileFacts, PLAIN, SET_ID, Sort, Time},
-    failure::{Failure, FailureKind, TransferError},
+    failure::{EventOrigin, Failure, FailureKind, TransferError},
     report::{FileAction, FileEvent, FileKind, FileNotes},
-    wire::ToSender,
 };
 
 /// What was announced of a file.
@@ -41,49 +42,47 @@ impl<W: Write> Receiver<'_, W> {
         name: &[u8],
     ) -> Result<(), TransferError> {
         let index = self.number(announced.size)?;
+        let wanted = self.metadata.wanted();
         self.files += 1;
         let place = self.place()?;
         let mut has_name = name.to_vec();
         let verdict = self.name_for(&place, name, false).and_then(|name| {
             has_name = name;
-            let verdict = self.judge_file(&place, announced, &has_name)?;
-            if let Verdict::Wanted(found, _) = &verdict
-                && self.options.dry_run
-            {
-                self.judge_entry(&place, &has_name, found.as_ref())?;
-                self.judge_room(&place, announced.size, found.as_ref())?;
+            let wanted = wanted?;
+            let verdict = self.judge_file(&place, announced, &has_name, &wanted)?;
+            if let Verdict::Wanted(found, _) = &verdict {
+                // What is written over is somebody's already.
+                let now = found.filter(|_| self.options.in_place).map(|found| found.owner);
+                self.metadata.check_owner(wanted.owner, now)?;
+                if self.options.dry_run {
+                    self.judge_entry(&place, &has_name, found.as_ref())?;
+                    self.judge_owner(found.as_ref(), wanted.owner)?;
+                    self.judge_room(&place, announced.size, found.as_ref())?;
+                }
             }
-            Ok(verdict)
+            Ok((verdict, wanted))
         });
         let name = has_name;
+        let (verdict, wanted) = match verdict {
+            Ok((verdict, wanted)) => (Ok(verdict), wanted),
+            Err(failure) => (Err(failure), Wanted::default()),
+        };
         let (found, notes) = match verdict {
-            Ok(Verdict::Wanted(found, notes)) if !self.options.dry_run => (found, notes),
-            other => {
-                let (outcome, original) = match other {
-                    Ok(Verdict::Settled(action, notes, original)) => {
-                        (Outcome::done(action, notes), Some(original))
-                    }
-                    // In a dry run it has no file yet but the one that is there.
-                    Ok(Verdict::Wanted(found, notes)) => {
-                        let is_new = found.is_none();
-                        let action =
-                            if is_new { FileAction::Created } else { FileAction::Replaced };
-                        let done = Outcome::done(action, notes);
-                        let outcome = Outcome { bytes: announced.size, ..done };
-                        (outcome, found.as_ref().map(Original::shown))
-                    }
-                    Err(failure) => (Outcome::failed(failure), None),
-                };
+            Ok(Verdict::Wanted(found, notes)) => (found, notes),
+            Ok(Verdict::Settled(action, notes, original)) => {
                 if has_more_names {
-                    let linked = match &outcome.failure {
-                        Some(failure) => Linked::Failed(failure.kind),
-                        None => {
-                            let (place, name) = (Rc::clone(&place), name.clone());
-                            Linked::There(Named { place, name, original })
-                        }
-                    };
-                    self.link_later(index, linked)?;
+                    let original = Some(original);
+                    let file = Named { place: Rc::clone(&place), name: name.clone(), original };
+                    self.link_later(index, Linked::There(file))?;
                 }
+                let outcome = Outcome::done(action, notes);
+                return self.settle(index, &place.path(&name), FileKind::File, outcome);
+            }
+            Err(failure) => {
+                if has_more_names {
+                    self.link_later(index, Linked::Failed(failure.kind))?;
+                }
+                let outcome = Outcome::failed(failure);
                 return self.settle(index, &place.path(&name), FileKind::File, outcome);
             }
         };
@@ -91,11 +90,18 @@ impl<W: Write> Receiver<'_, W> {
             self.link_later(index, Linked::Waiting)?;
         }
         place.hold();
-        let mut pending =
-            Pending { place, name, found, notes, has_more_names, links: Vec::new(), offer: None };
-        let offered = self.offer(index, announced.size, &mut pending);
-        self.pending.insert(index, pending);
-        self.say(&offered.unwrap_or(ToSender::Need { index }))
+        let pending = Pending {
+            place,
+            name,
+            found,
+            notes,
+            has_more_names,
+            wanted,
+            links: Vec::new(),
+            offer: None,
+            known: 0,
+        };
+        self.want(index, announced.size, pending)
     }
 
     /// Compares a file with what is there.
@@ -104,6 +110,7 @@ impl<W: Write> Receiver<'_, W> {
         place: &Rc<Place>,
         announced: &Announced,
         name: &[u8],
+        wanted: &Wanted,
     ) -> Result<Verdict, Failure> {
         let dropped =
             FileNotes::default().with_if(announced.mode & SET_ID != 0, FileNotes::SET_ID_DROPPED);
@@ -136,7 +143,10 @@ impl<W: Write> Receiver<'_, W> {
             .with_if(!found.time.equals(announced.time), FileNotes::TIME);
         let is_same = found.size == announced.size
             && match &announced.digest {
-                Some(digest) => partial::digest_of(&open, name, &found)? == Some(*digest),
+                Some(digest) => {
+                    let there = partial::digest_of(&open, name, &found, &self.cancel)?;
+                    there == Some(*digest)
+                }
                 None => found.time.is_same(announced.time),
             };
         if !is_same {
@@ -150,13 +160,19 @@ impl<W: Write> Receiver<'_, W> {
             None => Original::not_shown(&found),
         };
         let (mode, time) = (announced.mode & PLAIN, announced.time);
-        let has_mode = !self.options.preserve || found.mode & PLAIN == mode;
+        let sets_mode = sets_modes(&self.options);
+        let has_mode = !sets_mode || found.mode & PLAIN == mode;
         let has_time = !wants_time(&self.options, found.time, time);
-        if has_mode && has_time {
+        let lacking = self.lacking(&open, name, &found, wanted)?;
+        let has_rest = lacking == FileNotes::default();
+        if has_mode && has_time && has_rest {
             return Ok(Verdict::Settled(FileAction::Unchanged, FileNotes::default(), original));
         }
-        notes = notes.with_if(!has_mode, FileNotes::MODE);
-        if !self.options.dry_run {
+        self.metadata.check_owner(wanted.owner, Some(found.owner))?;
+        notes = notes.with_if(!has_mode, FileNotes::MODE).with(lacking);
+        if self.options.dry_run {
+            self.judge_own(&found)?;
+        } else {
             let file = target::open_entry(&open, name);
             let file = file.map_err(|error| Failure::of(error, "open what is there"))?;
             let now = FileFacts::of(&file).ok().filter(|now| now.id == found.id);
@@ -167,8 +183,8 @@ impl<W: Write> Receiver<'_, W> {
             if !has_time {
                 target::set_times(&file, &time.timestamps())?;
             }
-            if !has_mode {
-                target::set_mode(&file, mode)?;
+            if !has_mode || !has_rest {
+                self.equip(&file, wanted, sets_mode.then_some(mode))?;
             }
             original.follow(is_shown, &file);
         }
@@ -186,6 +202,7 @@ impl<W: Write> Receiver<'_, W> {
         self.record(&FileEvent {
             path: &path,
             kind: FileKind::Other,
+            origin: EventOrigin::Source,
             action,
             bytes: 0,
             digest: None,

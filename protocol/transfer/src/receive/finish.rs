@@ -6,12 +6,14 @@ use rustix::io::Errno;
 
 use super::{
     Receiver,
+    metadata::sets_modes,
+    owner,
     place::{Place, State},
     target,
 };
 use crate::{
     beneath::opened_anew,
-    digest::digest_of_all,
+    content::digest::digest_of_all,
     facts::{FileFacts, PLAIN, SET_ID},
     failure::{Failure, TransferError},
     report::{Counts, FileAction, FileKind, Summary},
@@ -38,29 +40,34 @@ impl<W: Write> Receiver<'_, W> {
         }
     }
 
-    /// Sets the permission bits and times that a folder is to have.
+    /// Sets the permission bits and times that a folder is to have, or judges in a dry run whether they could be set.
     pub(super) fn finish_place(&mut self, place: &Place) -> Result<(), Failure> {
         let State::There(folder) = &place.state else {
             return Ok(());
         };
-        if self.options.dry_run {
-            return Ok(());
-        }
         let wanted = match (place.is_made, place.keeps) {
-            (true, _) if !self.options.preserve => Some(place.mode & !self.umask),
-            (true, _) | (_, false) => Some(place.mode),
-            (false, true) => None,
+            (true, _) if !sets_modes(&self.options) => Some(place.mode & !self.umask),
+            (true, _) => Some(place.mode),
+            (false, false) if sets_modes(&self.options) => Some(place.mode),
+            (false, _) => None,
         };
         let restored = place.restore.take();
         let times = self.options.preserve && (place.is_made || !place.keeps);
-        if wanted.is_none() && restored.is_none() && !self.options.sync {
+        let wants_owner = place.owner != (None, None);
+        if wanted.is_none() && restored.is_none() && !wants_owner && !self.options.sync {
             return Ok(());
         }
         let open = self.folders.open(folder)?;
         let facts = FileFacts::of(&open).map_err(|error| Failure::of(error, "look at it"))?;
+        if self.options.dry_run {
+            let sets_mode = wanted.is_some_and(|mode| mode & PLAIN != facts.mode & PLAIN);
+            let is_set = sets_mode || times && facts.time != place.time;
+            return if is_set { self.judge_own(&facts) } else { Ok(()) };
+        }
         if times && facts.time != place.time {
             target::set_times(&open, &place.time.timestamps())?;
         }
+        owner::set_owner(&open, place.owner)?;
         // A folder inherits the setgid bit from the one above; it does not get the source's.
         let wanted = wanted.map(|mode| mode & PLAIN | facts.mode & SET_ID & 0o2000);
         if let Some(mode) = wanted.or(restored)

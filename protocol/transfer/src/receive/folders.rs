@@ -13,7 +13,10 @@ use rustix::{
 };
 
 use super::{
-    Outcome, Receiver,
+    Receiver,
+    metadata::{Wanted, sets_modes},
+    owner::{WantedOwner, owns},
+    pending::Outcome,
     place::{NameSet, Place, State},
     target, wants_time,
 };
@@ -41,15 +44,22 @@ impl<W: Write> Receiver<'_, W> {
             return Err(TransferError::Protocol("it announces a folder too deep for any to be"));
         }
         let index = self.number(0)?;
+        let mode = self.changed_mode(mode, true);
+        let wanted = self.metadata.wanted();
         let above = self.place()?;
         let named = self.name_for(&above, name, true);
+        drop(above);
+        let is_itself = self.places.len() == 1 && self.destination == DestinationKind::Itself;
+        let is_taken_up =
+            is_itself && named.is_ok() && self.take_up_destination(mode, time, &wanted);
+        let action = if is_taken_up { FileAction::Adjusted } else { FileAction::Unchanged };
         // The destination itself may only just have been made.
         let above = self.place()?;
-        let is_itself = self.places.len() == 1 && self.destination == DestinationKind::Itself;
         let (name, ready) = match named {
-            Ok(name) if is_itself => (name, Ok((Rc::clone(&above), FileAction::Unchanged))),
+            Ok(name) if is_itself => (name, Ok((Rc::clone(&above), action))),
             Ok(name) => {
-                let ready = self.ready_folder(&above, mode, time, &name);
+                let ready =
+                    wanted.and_then(|wanted| self.ready_folder(&above, mode, time, &name, &wanted));
                 (name, ready)
             }
             Err(failure) => (name.to_vec(), Err(failure)),
@@ -75,6 +85,25 @@ impl<W: Write> Receiver<'_, W> {
         self.settle(index, &above.path(&name), FileKind::Folder, outcome)?;
         self.places.push(place);
         Ok(())
+    }
+
+    /// Takes up the destination itself if an interrupted transfer has made it, and returns whether one has.
+    fn take_up_destination(
+        &mut self,
+        mode: u32,
+        time: Time,
+        wanted: &Result<Wanted, Failure>,
+    ) -> bool {
+        // Nothing is in it yet.
+        let Some(top) = self.places.last_mut().and_then(Rc::get_mut) else {
+            return false;
+        };
+        if !top.is_own || !is_unfinished(top.found_mode) {
+            return false;
+        }
+        (top.is_made, top.mode, top.time) = (true, mode, time);
+        top.owner = wanted.as_ref().map_or((None, None), |wanted| wanted.owner);
+        true
     }
 
     /// Returns the name that an entry has at the destination.
@@ -136,19 +165,21 @@ impl<W: Write> Receiver<'_, W> {
 
     /// Makes the folder that everything goes into.
     fn make_destination(&mut self, above: &Rc<Place>, name: &[u8]) -> Result<Rc<Place>, Failure> {
+        let owner = self.metadata.owner_of_all();
+        self.metadata.check_owner(owner, None)?;
         let state = match &above.state {
             State::There(folder) => {
                 let open = self.folders.open(folder)?;
                 self.tally.may_make(name, open.as_fd(), name)?;
                 if self.options.dry_run {
                     self.judge_entry(above, name, None)?;
-                    return Ok(new_top(above, name, State::Missing));
+                    return Ok(new_top(above, name, State::Missing, owner));
                 }
-                let made = rustix::fs::mkdirat(&open, name, Mode::RWXU);
+                let made = rustix::fs::mkdirat(&open, name, Mode::from_raw_mode(UNFINISHED));
                 made.map_err(|error| Failure::of(error, "make the folder"))?;
                 let entered = self.folders.enter(folder, name)?;
                 let descriptor = self.folders.open(&entered)?;
-                let facts = check_made(&descriptor, self.account)?;
+                let facts = check_made(&open, &descriptor, self.account)?;
                 if let Err(failure) = self.tally.may_enter(name, descriptor.as_fd()) {
                     // It is empty, and nobody asked for it.
                     let _ = rustix::fs::unlinkat(&open, name, AtFlags::REMOVEDIR);
@@ -159,7 +190,7 @@ impl<W: Write> Receiver<'_, W> {
             }
             _ => State::Missing,
         };
-        Ok(new_top(above, name, state))
+        Ok(new_top(above, name, state, owner))
     }
 
     /// Remembers a name that the source has.
@@ -195,6 +226,7 @@ impl<W: Write> Receiver<'_, W> {
         mode: u32,
         time: Time,
         name: &[u8],
+        wanted: &Wanted,
     ) -> Result<(Rc<Place>, FileAction), Failure> {
         let is_top = above.above.is_none() && !matches!(self.destination, DestinationKind::Itself);
         let missing = |place: &Rc<Place>| {
@@ -217,7 +249,12 @@ impl<W: Write> Receiver<'_, W> {
         if found.is_some() {
             self.count_found(above);
         }
+        let is_kept = self.options.keep_folders
+            || (above.above.is_none() && matches!(self.destination, DestinationKind::Named(_)));
         let refused = |kind, text: &str| Err(Failure::new(kind, text));
+        if !is_kept || found.is_none() {
+            self.metadata.check_owner(wanted.owner, found.map(|found| found.owner))?;
+        }
         match found.map(|found| found.sort) {
             None => {
                 self.tally.may_make(&above.path(name), open.as_fd(), name)?;
@@ -244,24 +281,26 @@ impl<W: Write> Receiver<'_, W> {
         }
         let descriptor = self.folders.open(&entered)?;
         if found.is_none() {
-            check_made(&descriptor, self.account)?;
-        }
-        if let Err(failure) = self.tally.may_enter(&above.path(name), descriptor.as_fd()) {
-            if found.is_none() {
-                // It is empty, and nobody asked for it.
-                let _ = rustix::fs::unlinkat(&open, name, AtFlags::REMOVEDIR);
-            }
-            return Err(failure);
+            check_made(&open, &descriptor, self.account)?;
         }
         let is_own = found.is_none_or(|found| found.owner.0 == self.account);
-        let is_made = found.is_none_or(|found| found.mode == UNFINISHED && is_own);
-        let is_kept = self.options.keep_folders
-            || !self.options.preserve
-            || (above.above.is_none() && matches!(self.destination, DestinationKind::Named(_)));
+        let is_made = found.is_none_or(|found| is_unfinished(found.mode) && is_own);
+        let is_kept = is_kept && !is_made;
+        let may_enter = self.tally.may_enter(&above.path(name), descriptor.as_fd());
+        let equipped = may_enter.and_then(|()| match is_kept {
+            true => Ok(None),
+            false => self.equip_folder(descriptor.as_fd(), wanted, is_made),
+        });
+        if equipped.is_err() && found.is_none() {
+            // It is empty, and nobody asked for it.
+            let _ = rustix::fs::unlinkat(&open, name, AtFlags::REMOVEDIR);
+        }
+        let equipped = equipped?;
+        let owner = if is_kept { (None, None) } else { wanted.owner };
         let is_same = |found: FileFacts| {
-            is_kept
-                || (found.mode & PLAIN == mode & PLAIN
-                    && !wants_time(&self.options, found.time, time))
+            let has_mode = !sets_modes(&self.options) || found.mode & PLAIN == mode & PLAIN;
+            let has_owner = owns(owner, found.owner) && equipped.is_none();
+            is_kept || has_mode && has_owner && !wants_time(&self.options, found.time, time)
         };
         let action = match found {
             None => FileAction::Created,
@@ -275,11 +314,12 @@ impl<W: Write> Receiver<'_, W> {
             state: State::There(entered),
             is_top,
             is_made,
-            keeps: is_kept && !is_made,
+            keeps: is_kept,
             mode,
             time,
-            found_mode: found.map_or(UNFINISHED, |found| found.mode),
+            found_mode: equipped.or(found.map(|found| found.mode)).unwrap_or(UNFINISHED),
             is_own,
+            owner,
             restore: Cell::new(None),
             busy: Cell::new(1),
             names: RefCell::new(is_compared.then(NameSet::default)),
@@ -303,31 +343,45 @@ impl<W: Write> Receiver<'_, W> {
     }
 }
 
+/// Returns whether a folder of this mode was made by a transfer that did not finish it. It may have inherited the setgid
+/// bit.
+fn is_unfinished(mode: u32) -> bool {
+    mode & !0o2000 == UNFINISHED
+}
+
 /// Returns the place of a folder that is made for what comes.
-fn new_top(above: &Rc<Place>, name: &[u8], state: State) -> Rc<Place> {
+fn new_top(above: &Rc<Place>, name: &[u8], state: State, owner: WantedOwner) -> Rc<Place> {
     let mut place = Place::absent(above, name, true, state);
     place.above = None;
+    place.owner = owner;
     place.found_mode = 0o700;
     Rc::new(place)
 }
 
-/// Checks that a folder is the one that was just made, as far as its owner tells: whoever owns the folder above can
-/// put one of theirs in its place before it is entered, and would have what goes into it.
+/// Checks that a folder is the one that was just made in another, as far as its mount, owner and mode tell: whoever owns
+/// the folder above can put another in its place before it is entered, and would have what goes into it, or lets others
+/// read it.
 ///
 /// # Errors
 /// `changed`.
-fn check_made(folder: &OwnedFd, account: u32) -> Result<FileFacts, Failure> {
-    let facts = FileFacts::of(folder).map_err(|error| Failure::of(error, "look at the folder"))?;
-    if facts.owner.0 == account || !keeps_owners(folder) {
+fn check_made(above: &OwnedFd, folder: &OwnedFd, account: u32) -> Result<FileFacts, Failure> {
+    let facts =
+        |folder| FileFacts::of(folder).map_err(|error| Failure::of(error, "look at the folder"));
+    let (above_facts, facts) = (facts(above)?, facts(folder)?);
+    // A default access list may take bits of the owner away; nothing gives any to others.
+    let is_unfinished = facts.mode & 0o1077 == UNFINISHED & 0o1077;
+    let is_new = facts.owner.0 == account && is_unfinished;
+    if facts.is_on_mount_of(&above_facts) && (is_new || !keeps_owners(above)) {
         return Ok(facts);
     }
-    Err(Failure::new(FailureKind::Changed, "somebody else's folder took the place of the new one"))
+    Err(Failure::new(FailureKind::Changed, "another folder took the place of the new one"))
 }
 
-/// Returns whether what this account makes in a folder is its own there, which not all file systems know.
+/// Returns whether what this account makes in a folder is its own there, with the mode that it says, which not all file
+/// systems know.
 fn keeps_owners(folder: &OwnedFd) -> bool {
-    // vfat, exfat, ntfs3, FUSE, cifs, smb2, 9p, NFS.
-    const OTHERS: [u64; 8] = [
+    // vfat, exfat, ntfs3, FUSE, cifs, smb2, 9p, NFS, vboxsf.
+    const OTHERS: [u64; 9] = [
         0x4d44,
         0x2011_bab0,
         0x7366_746e,
@@ -336,8 +390,12 @@ fn keeps_owners(folder: &OwnedFd) -> bool {
         0xfe53_4d42,
         0x0102_1997,
         0x6969,
+        0x786f_4256,
     ];
     let known = rustix::fs::fstatfs(folder).ok();
     let magic = known.and_then(|system| u64::try_from(system.f_type).ok());
     magic.is_none_or(|magic| !OTHERS.contains(&(magic & 0xffff_ffff)))
 }
+
+#[cfg(test)]
+mod tests;

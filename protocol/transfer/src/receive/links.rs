@@ -13,7 +13,10 @@ use rustix::{
 };
 
 use super::{
-    Outcome, Receiver,
+    Receiver,
+    metadata::Wanted,
+    owner::{owns, set_link_owner},
+    pending::{Outcome, WaitingLink},
     place::{Place, State},
     target, wants_time,
 };
@@ -75,13 +78,6 @@ impl Original {
     }
 }
 
-/// A name that waits for its file.
-pub(super) struct WaitingLink {
-    pub(super) index: u64,
-    pub(super) place: Rc<Place>,
-    pub(super) name: Vec<u8>,
-}
-
 impl<W: Write> Receiver<'_, W> {
     pub(super) fn on_link(
         &mut self,
@@ -90,13 +86,14 @@ impl<W: Write> Receiver<'_, W> {
         name: &[u8],
     ) -> Result<(), TransferError> {
         let index = self.number(0)?;
+        let wanted = self.metadata.wanted();
         self.files += 1;
         let place = self.place()?;
         let mut has_name = name.to_vec();
         let named = self.may_be_link().and_then(|()| self.name_for(&place, name, false));
         let made = named.and_then(|name| {
             has_name = name;
-            self.ready_link(&place, time, linked, &has_name)
+            self.ready_link(&place, time, linked, &has_name, &wanted?)
         });
         let outcome = made.unwrap_or_else(Outcome::failed);
         self.settle(index, &place.path(&has_name), FileKind::Link, outcome)
@@ -121,6 +118,7 @@ impl<W: Write> Receiver<'_, W> {
         time: Time,
         linked: &[u8],
         name: &[u8],
+        wanted: &Wanted,
     ) -> Result<Outcome, Failure> {
         if linked.is_empty() || linked.contains(&0) {
             return Err(Failure::new(FailureKind::UnsafePath, "the link leads to no path"));
@@ -139,15 +137,25 @@ impl<W: Write> Receiver<'_, W> {
             target::replaceable(found.sort)?;
             let there = rustix::fs::readlinkat(&open, name, Vec::new());
             if found.sort == Sort::Link && there.is_ok_and(|there| there.as_bytes() == linked) {
-                if !wants_time(&self.options, found.time, time) {
+                let has_time = !wants_time(&self.options, found.time, time);
+                let has_owner = owns(wanted.owner, found.owner);
+                if has_time && has_owner {
                     return Ok(Outcome::done(FileAction::Unchanged, FileNotes::default()));
                 }
+                self.metadata.check_owner(wanted.owner, Some(found.owner))?;
                 if !self.options.dry_run {
-                    self.set_link_time(&open, name, time)?;
+                    set_link_owner(&open, name, wanted.owner)?;
+                    if !has_time {
+                        self.set_link_time(&open, name, time)?;
+                    }
                 }
-                return Ok(Outcome::done(FileAction::Adjusted, FileNotes::TIME));
+                let notes = FileNotes::default()
+                    .with_if(!has_time, FileNotes::TIME)
+                    .with_if(!has_owner, FileNotes::OWNER);
+                return Ok(Outcome::done(FileAction::Adjusted, notes));
             }
         }
+        self.metadata.check_owner(wanted.owner, None)?;
         let action = if found.is_some() { FileAction::Replaced } else { FileAction::Created };
         if self.options.dry_run {
             self.judge_entry(place, name, found.as_ref())?;
@@ -155,6 +163,7 @@ impl<W: Write> Receiver<'_, W> {
             self.make_writable(place)?;
             let open = self.folders.open(&folder)?;
             target::make_link(&open, linked, name, found.is_none())?;
+            set_link_owner(&open, name, wanted.owner)?;
             if self.options.preserve {
                 self.set_link_time(&open, name, time)?;
             }

@@ -17,7 +17,8 @@ use rustix::{
 };
 
 use super::{
-    Offer, OfferedPart, Pending, Receiver,
+    Receiver,
+    pending::{Offer, OfferedPart, Pending},
     place::{Place, State},
     target,
 };
@@ -26,6 +27,7 @@ use crate::{
     facts::{FileFacts, Sort},
     failure::{Failure, FailureKind},
     limits, list, name,
+    transfer::Cancel,
     wire::ToSender,
 };
 
@@ -67,10 +69,21 @@ impl<W: Write> Receiver<'_, W> {
         if length == 0 && !matches!(part, OfferedPart::Own(_)) {
             return None;
         }
-        let digests = digests(&file, length, step).ok()?;
+        let digests = digests(&file, length, step, &self.cancel).ok()?;
         pending.offer = Some(Offer { file, part, length, step });
         self.offers += 1;
         (length > 0).then_some(ToSender::Resume { index, length, step, digests })
+    }
+
+    /// Gives up a part that was offered, of a file that fails before its content has begun.
+    pub(super) fn withdraw(&mut self, place: &Place, offer: &Offer) {
+        self.offers = self.offers.saturating_sub(1);
+        if let OfferedPart::Own(name) = &offer.part
+            && let State::There(folder) = &place.state
+            && let Ok(open) = self.folders.open(folder)
+        {
+            remove(&open, name);
+        }
     }
 }
 
@@ -120,7 +133,8 @@ impl Parts {
         let prefix = name::partial_prefix(name);
         let mut free: Option<(File, u64, &[u8])> = None;
         let mut busy = None;
-        for partial in self.names.iter().filter(|partial| partial.starts_with(&prefix)) {
+        let partials = self.names.iter().map(Vec::as_slice);
+        for partial in partials.filter(|partial| partial.starts_with(&prefix)) {
             let (file, facts) = match open_partial(folder, partial, account) {
                 Opened::Free(file, facts) => (file, facts),
                 Opened::Busy(file) => {
@@ -136,7 +150,7 @@ impl Parts {
             } else if is_longest {
                 free.replace((file, facts.size, partial)).map(|(_, _, name)| name)
             } else {
-                Some(partial.as_slice())
+                Some(partial)
             };
             if let Some(name) = removed {
                 remove(folder, name);
@@ -200,8 +214,8 @@ pub(super) fn is_stale(facts: &FileFacts) -> bool {
     now.saturating_sub(facts.time.seconds) > limits::PARTIAL_AGE
 }
 
-/// Returns the digests of each `step` bytes of a file.
-fn digests(file: &File, length: u64, step: u64) -> io::Result<Vec<[u8; 32]>> {
+/// Returns the digests of each `step` bytes of a file. Fails once the transfer is to end.
+fn digests(file: &File, length: u64, step: u64, cancel: &Cancel) -> io::Result<Vec<[u8; 32]>> {
     let mut room = vec![0; limits::DATA];
     let mut digests = Vec::new();
     let mut at = 0;
@@ -209,6 +223,9 @@ fn digests(file: &File, length: u64, step: u64) -> io::Result<Vec<[u8; 32]>> {
         let end = at.saturating_add(step).min(length);
         let mut digest = blake3::Hasher::new();
         while at < end {
+            if cancel.is_cancelled() {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
             let most = usize::try_from(end - at).unwrap_or(usize::MAX).min(room.len());
             let room = room.get_mut(..most).unwrap_or_default();
             file.read_exact_at(room, at)?;
@@ -256,11 +273,12 @@ pub(super) fn add_beginning(
     Ok(())
 }
 
-/// Returns the digest of a file that is there, or nothing if it is another one by now.
+/// Returns the digest of a file that is there, or nothing if it is another one by now, or if the transfer is to end.
 pub(super) fn digest_of(
     folder: &OwnedFd,
     name: &[u8],
     found: &FileFacts,
+    cancel: &Cancel,
 ) -> Result<Option<[u8; 32]>, Failure> {
     let flags =
         OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
@@ -278,6 +296,9 @@ pub(super) fn digest_of(
     let mut room = vec![0; limits::room_for(found.size)];
     let mut file = File::from(file).take(found.size.saturating_add(1));
     loop {
+        if cancel.is_cancelled() {
+            return Ok(None);
+        }
         match file.read(&mut room) {
             Ok(0) => return Ok(Some(digest.finalize().into())),
             Ok(count) => {

@@ -7,6 +7,7 @@ use std::{
     rc::Rc,
 };
 
+use super::owner::WantedOwner;
 use crate::{beneath::Folder, facts::Time, failure::FailureKind};
 
 /// What a place is.
@@ -39,6 +40,8 @@ pub(super) struct Place {
     /// The permission bits that it had when it was met.
     pub(super) found_mode: u32,
     pub(super) is_own: bool,
+    /// Who it is to belong to when it is finished.
+    pub(super) owner: WantedOwner,
     /// The permission bits that it is to get again, since more were needed.
     pub(super) restore: Cell<Option<u32>>,
     /// What is under way in it, and itself until it has been left.
@@ -61,6 +64,7 @@ impl Place {
             time: Time::default(),
             found_mode: 0,
             is_own: false,
+            owner: (None, None),
             restore: Cell::new(None),
             busy: Cell::new(1),
             names: RefCell::new(None),

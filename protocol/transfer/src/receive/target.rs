@@ -4,32 +4,29 @@ use std::{
     fs::File,
     io,
     os::{
-        fd::{AsFd, AsRawFd as _, OwnedFd},
+        fd::{AsFd, OwnedFd},
         unix::fs::FileExt as _,
     },
 };
 
 use rustix::{
-    fs::{
-        AtFlags, CWD, FlockOperation, Gid, Mode, OFlags, RenameFlags, Timestamps, Uid, XattrFlags,
-    },
+    fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, RenameFlags, Timestamps},
     io::Errno,
 };
 
 use crate::{
-    facts::{FileFacts, SET_ID, Sort},
+    facts::{
+        FileFacts, SET_ID, Sort, acl,
+        attributes::{self, proc_path},
+    },
     failure::{Failure, FailureKind},
     name,
 };
 
-/// The bytes of all names of attributes, and of the value of one, that a file system allows.
-const ATTRIBUTES: usize = 64 * 1024;
-
-/// The attribute that has a file's access list.
-const ACCESS_LIST: &str = "system.posix_acl_access";
-
 /// How many partial files are made for one that nobody else locks.
 const PARTIALS: usize = 16;
+/// A file of at least this many bytes is compared with the free space before it is written.
+const WORTH_ASKING: u64 = 1024 * 1024;
 
 /// Where content is written to.
 #[derive(Debug)]
@@ -285,38 +282,19 @@ pub(super) fn set_times(file: impl AsFd, times: &Timestamps) -> Result<(), Failu
     set.map_err(|error| Failure::of(error, "set its times"))
 }
 
-/// Finds out whether a new file can have the owner of the one that it will replace. It keeps its own until it is
-/// whole: only so a later transfer takes it up, and its new owner changes nothing in it meanwhile.
-pub(super) fn try_owner(file: &File, found: &FileFacts) -> Result<(), Failure> {
-    let own = FileFacts::of(file).map_err(|error| Failure::of(error, "look at it"))?;
-    keep_owner(file, found)?;
-    if own.owner == found.owner { Ok(()) } else { keep_owner(file, &own) }
-}
-
-/// Sets the owner of a new file to that of the one that it will replace.
-pub(super) fn keep_owner(file: &File, found: &FileFacts) -> Result<(), Failure> {
-    let own = FileFacts::of(file).map_err(|error| Failure::of(error, "look at it"))?;
-    if own.owner == found.owner {
-        return Ok(());
-    }
-    let (uid, gid) = (Uid::from_raw(found.owner.0), Gid::from_raw(found.owner.1));
-    let set = rustix::fs::fchown(file, Some(uid), Some(gid));
-    set.map_err(|error| Failure::of(error, "keep the owner of the file that is there"))
-}
-
-/// Copies to a new file the extended attributes of the one that it will replace, its access list among them. Those that say
-/// what a program may do, or that its content was judged, are not for new content.
+/// Copies to a new file the extended attributes of the one that it will replace, its access list among them, unless it is to
+/// have others. Those that say what a program may do, or that its content was judged, are not for new content.
 pub(super) fn keep_attributes(
     file: &File,
     folder: &OwnedFd,
     name: &[u8],
     found: &FileFacts,
+    (new_list, new_others): (bool, bool),
 ) -> Result<(), Failure> {
     let kept = |error| Failure::of(error, "keep the attributes of the file that is there");
-    // The folder may have given it a list that the old file, which is kept instead, has not.
-    match rustix::fs::fremovexattr(file, ACCESS_LIST) {
-        Ok(()) | Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::NOSYS) => {}
-        Err(error) => return Err(kept(error)),
+    if !new_list {
+        // The folder may have given it a list that the old file, which is kept instead, has not.
+        attributes::remove(file, acl::ACCESS).map_err(kept)?;
     }
     let Ok(old) = open_entry(folder, name) else {
         return Ok(());
@@ -324,20 +302,14 @@ pub(super) fn keep_attributes(
     if !FileFacts::of(&old).is_ok_and(|now| now.id == found.id) {
         return Ok(());
     }
-    let mut names = vec![0; ATTRIBUTES];
-    let length = match rustix::fs::flistxattr(&old, names.as_mut_slice()) {
-        Ok(length) => length,
-        // It has none, or cannot even be asked.
-        Err(Errno::OPNOTSUPP | Errno::BADF | Errno::NOSYS) => return Ok(()),
-        Err(error) => return Err(kept(error)),
-    };
-    let names = names.get(..length).unwrap_or_default();
-    let is_kept = |name: &&[u8]| name.starts_with(b"user.") || *name == ACCESS_LIST.as_bytes();
-    for name in names.split(|byte| *byte == 0).filter(is_kept) {
-        let mut value = vec![0; ATTRIBUTES];
-        let length = rustix::fs::fgetxattr(&old, name, value.as_mut_slice()).map_err(kept)?;
-        let value = value.get(..length).unwrap_or_default();
-        rustix::fs::fsetxattr(file, name, value, XattrFlags::empty()).map_err(kept)?;
+    let mut names = if new_others { Vec::new() } else { attributes::names(&old).map_err(kept)? };
+    if !new_list {
+        names.push(acl::ACCESS.to_vec());
+    }
+    for name in names {
+        if let Some(value) = attributes::get(&old, &name).map_err(kept)? {
+            attributes::set(file, &name, &value).map_err(kept)?;
+        }
     }
     Ok(())
 }
@@ -348,12 +320,23 @@ pub(super) fn truncate(file: &File, length: u64) -> Result<(), Failure> {
     set.map_err(|error| Failure::of_io(&error, "set its size"))
 }
 
+/// Checks that there is room for so many bytes where a folder lies. A system that does not say is asked by writing.
+///
+/// # Errors
+/// `no_space`.
+pub(super) fn check_room(folder: &OwnedFd, wanted: u64) -> Result<(), Failure> {
+    if wanted < WORTH_ASKING {
+        return Ok(());
+    }
+    let Some(free) = free_space(folder).filter(|free| *free < wanted) else {
+        return Ok(());
+    };
+    let text = format!("it needs {wanted} bytes, and {free} are free");
+    Err(Failure::new(FailureKind::NoSpace, text))
+}
+
 /// Returns the bytes that are free for this account where a folder lies, if the system says so.
 pub(super) fn free_space(folder: &OwnedFd) -> Option<u64> {
     let system = rustix::fs::fstatvfs(folder).ok()?;
     Some(system.f_bavail.saturating_mul(system.f_frsize))
-}
-
-fn proc_path(file: impl AsFd) -> String {
-    format!("/proc/self/fd/{}", file.as_fd().as_raw_fd())
 }

@@ -4,6 +4,7 @@ use std::{
     io::{self, Read},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
         mpsc::{Receiver, TryRecvError, channel},
     },
     thread,
@@ -26,6 +27,8 @@ type Waiting = (Result<Answer, TransferError>, usize);
 pub(super) struct Answers {
     queue: Receiver<Waiting>,
     room: Arc<Room>,
+    /// How many digests of chunks have come and are held.
+    digests: Arc<AtomicU64>,
 }
 
 /// The room for answers that wait.
@@ -80,6 +83,8 @@ impl Answers {
         let (sender, queue) = channel();
         let room = Arc::<Room>::default();
         let taken = Arc::clone(&room);
+        let digests = Arc::new(AtomicU64::new(0));
+        let held = Arc::clone(&digests);
         let read = move || {
             if chosen.is_some()
                 && let Err(error) = hear_hello(&mut reader, Role::Sender, chosen.as_ref())
@@ -90,8 +95,11 @@ impl Answers {
             }
             loop {
                 let (answer, bytes) = next(&mut reader);
+                // The digests of chunks are counted by themselves, for as long as they are held.
+                let is_known = matches!(answer, Ok(ToSender::Known { .. }));
+                let bytes = if is_known { size_of::<Waiting>() } else { bytes };
                 let answer = match taken.take(bytes) {
-                    true => answer,
+                    true => answer.and_then(|answer| counted(answer, &held)),
                     false => Err(TransferError::Protocol("it answers more than there is room for")),
                 };
                 let is_last = matches!(answer, Err(_) | Ok(ToSender::Done { .. }));
@@ -102,12 +110,17 @@ impl Answers {
         };
         let thread = thread::Builder::new().name("transfer-answers".to_owned()).spawn(read);
         thread.map_err(|error| Failure::of_io(&error, "start a thread"))?;
-        Ok(Self { queue, room })
+        Ok(Self { queue, room, digests })
     }
 
     /// Announces that this end does nothing from now on but take answers.
     pub(super) fn only_take(&self) {
         self.room.change(|state| state.only_takes = true);
+    }
+
+    /// Counts digests of chunks as no longer held.
+    pub(super) fn release(&self, digests: u64) {
+        self.digests.fetch_sub(digests, Ordering::Relaxed);
     }
 
     /// Waits for the next answer.
@@ -148,6 +161,18 @@ fn next<R: Read>(reader: &mut MessageReader<R>) -> (Result<Answer, TransferError
         Ok(None) => (Err(lost()), 0),
         Err(error) => (Err(error), 0),
     }
+}
+
+/// Counts the digests of chunks in an answer, of which no more come than the receiver may have told of.
+fn counted(answer: Answer, held: &AtomicU64) -> Result<Answer, TransferError> {
+    let ToSender::Known { chunks, .. } = &answer else {
+        return Ok(answer);
+    };
+    let digests = u64::try_from(chunks.len()).unwrap_or(u64::MAX);
+    if held.fetch_add(digests, Ordering::Relaxed).saturating_add(digests) > limits::DIGESTS {
+        return Err(TransferError::Protocol("it tells of more chunks than may wait"));
+    }
+    Ok(answer)
 }
 
 fn lost() -> TransferError {

@@ -7,14 +7,14 @@ use std::{
 };
 
 use rustix::{
-    fs::{Mode, OFlags, SeekFrom},
+    fs::{Mode, OFlags},
     io::Errno,
 };
 
-use super::{Met, Sender};
+use super::{Met, Sender, known::Known};
 use crate::{
-    digest::{add_content, add_zeros},
-    facts::{FileFacts, Sort},
+    content::digest::{add_content, add_zeros},
+    facts::{self, FileFacts, Sort},
     failure::{Failure, FailureKind, TransferError},
     limits,
     report::Tally,
@@ -40,7 +40,7 @@ pub(super) struct Part {
 }
 
 /// How an attempt to send a content ended.
-enum Attempt {
+pub(super) enum Attempt {
     Sent {
         size: u64,
         digest: [u8; 32],
@@ -53,19 +53,40 @@ enum Attempt {
 }
 
 /// A file that is open for reading.
-struct Opened {
+pub(super) struct Opened {
     file: OwnedFd,
     facts: FileFacts,
     /// The content of a file whose size is not known before it was read.
     held: Option<Vec<u8>>,
 }
 
+/// A file that is being sent: how far, and the digest of that much.
+pub(super) struct Reading {
+    pub(super) opened: Opened,
+    pub(super) digest: blake3::Hasher,
+    pub(super) at: u64,
+}
+
 impl<W: Write> Sender<'_, W> {
     /// Sends the content of a file, or says why it does not come.
     pub(super) fn send_content(&mut self, wanted: &Wanted) -> Result<(), TransferError> {
         let index = wanted.index;
-        for is_last in [false, true] {
-            match self.try_content(wanted, is_last)? {
+        if self.options.dry_run {
+            return self.say_whether_it_opens(index);
+        }
+        let known = self.pending.get_mut(&index).and_then(|pending| pending.known.take());
+        let digests = known.as_ref().map_or(0, |known| known.digests);
+        if let Some(packer) = &mut self.packer {
+            packer.begin();
+        }
+        // What was rewritten is sent as a whole.
+        for (known, is_last) in [(known, false), (None, true)] {
+            let attempt = self.try_content(wanted, known, is_last)?;
+            if !is_last {
+                // Before the receiver hears that there is room for more.
+                self.answers.release(digests);
+            }
+            match attempt {
                 Attempt::Sent { size, digest, grew } => {
                     add_content(&mut self.contents, index, &digest);
                     if let Some(pending) = self.pending.get_mut(&index) {
@@ -79,6 +100,9 @@ impl<W: Write> Sender<'_, W> {
                 }
                 Attempt::Failed(failure) => {
                     let again = failure.kind == FailureKind::Changed && !is_last;
+                    if let Some(pending) = self.pending.get_mut(&index) {
+                        pending.is_abandoned = !again;
+                    }
                     self.say(&ToReceiver::Abandon { index, again, failure })?;
                     if !again {
                         return Ok(());
@@ -89,7 +113,34 @@ impl<W: Write> Sender<'_, W> {
         Ok(())
     }
 
-    fn try_content(&mut self, wanted: &Wanted, is_last: bool) -> Result<Attempt, TransferError> {
+    /// Opens a file in a dry run, and says that its content would begin, or why it would not come.
+    fn say_whether_it_opens(&mut self, index: u64) -> Result<(), TransferError> {
+        let Some(pending) = self.pending.get_mut(&index) else {
+            return Ok(());
+        };
+        let opened = self.folders.open(&pending.met.folder);
+        let opened = opened.and_then(|folder| open(&folder, &pending.met));
+        let opened = opened
+            .and_then(|opened| may_read(&mut self.tally, &pending.met, &opened).map(|()| opened));
+        match opened {
+            Ok(Opened { facts: FileFacts { stored, mode, time, .. }, .. }) => {
+                // As it was announced: so both ends count the same.
+                let size = pending.met.facts.map_or(0, |facts| facts.size);
+                self.say(&ToReceiver::Begin { index, offset: 0, size, stored, mode, time })
+            }
+            Err(failure) => {
+                pending.is_abandoned = true;
+                self.say(&ToReceiver::Abandon { index, again: false, failure })
+            }
+        }
+    }
+
+    fn try_content(
+        &mut self,
+        wanted: &Wanted,
+        mut known: Option<Known>,
+        is_last: bool,
+    ) -> Result<Attempt, TransferError> {
         let index = wanted.index;
         let Some(pending) = self.pending.get_mut(&index) else {
             return Ok(Attempt::Declined);
@@ -108,7 +159,6 @@ impl<W: Write> Sender<'_, W> {
             Err(failure) => return Ok(Attempt::Failed(failure)),
         };
         let mut digest = blake3::Hasher::new();
-        // What was rewritten is sent as a whole.
         let part = wanted.part.as_ref().filter(|_| !is_last);
         let offset = match part.map_or(Ok(0), |part| same_part(&opened, part, &mut digest)) {
             Ok(offset) => offset,
@@ -124,42 +174,27 @@ impl<W: Write> Sender<'_, W> {
             time: facts.time,
         })?;
         self.tally.passed(offset);
-        let mut at = offset;
-        while at < facts.size {
-            let (hole, end) = match next_data(&opened, at) {
+        let mut reading = Reading { opened, digest, at: offset };
+        while reading.at < facts.size {
+            let (hole, end) = match next_data(&reading.opened, reading.at) {
                 Ok(found) => found,
                 Err(error) => return Ok(Attempt::Failed(Failure::of(error, "read it"))),
             };
-            while at < hole {
+            while reading.at < hole {
                 if let Some(ended) = self.is_over(index)? {
                     return Ok(ended);
                 }
-                let length = (hole - at).min(limits::HOLE);
+                let length = (hole - reading.at).min(limits::HOLE);
                 self.say(&ToReceiver::Hole(length))?;
-                add_zeros(&mut digest, length);
+                add_zeros(&mut reading.digest, length);
                 self.tally.passed(length);
-                at += length;
+                reading.at += length;
             }
-            while at < end {
-                if let Some(ended) = self.is_over(index)? {
-                    return Ok(ended);
-                }
-                let most = usize::try_from(end - at).unwrap_or(limits::DATA);
-                let read = self.writer.send_data(most, |room| {
-                    let count = opened.read(room, at)?;
-                    digest.update(room.get(..count).unwrap_or_default());
-                    Ok::<_, Errno>(count)
-                })?;
-                match read {
-                    Ok(0) => return Ok(Attempt::Failed(changed("it became shorter"))),
-                    Ok(count) => {
-                        at += u64::try_from(count).unwrap_or_default();
-                        self.tally.crossed(count);
-                    }
-                    Err(error) => return Ok(Attempt::Failed(Failure::of(error, "read it"))),
-                }
+            if let Some(ended) = self.send_span(index, &mut reading, end, known.as_mut())? {
+                return Ok(ended);
             }
         }
+        let Reading { opened, digest, .. } = reading;
         let grew = match opened.how_it_is_now() {
             Ok(grew) => grew,
             Err(failure) => return Ok(Attempt::Failed(failure)),
@@ -168,7 +203,7 @@ impl<W: Write> Sender<'_, W> {
     }
 
     /// Takes the answers that have come, and returns how the sending ends if one of them ends it.
-    fn is_over(&mut self, index: u64) -> Result<Option<Attempt>, TransferError> {
+    pub(super) fn is_over(&mut self, index: u64) -> Result<Option<Attempt>, TransferError> {
         self.cancel.check()?;
         while let Some(answer) = self.answers.try_next()? {
             self.take(answer)?;
@@ -208,7 +243,7 @@ impl<W: Write> Sender<'_, W> {
 
 impl Opened {
     /// Reads from a place of the file.
-    fn read(&self, room: &mut [u8], at: u64) -> Result<usize, Errno> {
+    pub(super) fn read(&self, room: &mut [u8], at: u64) -> Result<usize, Errno> {
         let Some(held) = &self.held else {
             return retried(|| rustix::io::pread(&self.file, &mut *room, at));
         };
@@ -265,7 +300,7 @@ fn may_read(tally: &mut Tally<'_>, met: &Met, opened: &Opened) -> Result<(), Fai
     }
 }
 
-fn changed(message: &str) -> Failure {
+pub(super) fn changed(message: &str) -> Failure {
     Failure::new(FailureKind::Changed, format!("{message} while it was read"))
 }
 
@@ -309,17 +344,7 @@ fn next_data(opened: &Opened, at: u64) -> Result<(u64, u64), Errno> {
     if opened.held.is_some() || opened.facts.stored >= size {
         return Ok((at, size));
     }
-    match rustix::fs::seek(&opened.file, SeekFrom::Data(at)) {
-        Ok(begin) => {
-            let end = rustix::fs::seek(&opened.file, SeekFrom::Hole(begin))?;
-            Ok((begin.min(size), end.min(size)))
-        }
-        // No data up to the end.
-        Err(Errno::NXIO) => Ok((size, size)),
-        // A file system that knows no holes.
-        Err(Errno::INVAL | Errno::OPNOTSUPP) => Ok((at, size)),
-        Err(error) => Err(error),
-    }
+    facts::next_data(&opened.file, at, size)
 }
 
 /// Returns how much of what the receiver has is the same here, and adds that much to a digest.

@@ -346,6 +346,11 @@ impl Walk {
         }
     }
 
+    /// Returns the folder that the entries come from.
+    pub(super) fn current(&self) -> Option<&Rc<Folder>> {
+        self.levels.last().map(|level| &level.folder)
+    }
+
     /// Forgets that a file has further names, since it was not sent.
     pub(super) fn forget(&mut self, facts: &FileFacts) {
         self.linked.remove(&facts.id);
@@ -364,7 +369,10 @@ impl Walk {
 }
 
 fn not_recursive() -> Failure {
-    Failure::new(FailureKind::Special, "it is a folder, and only files were asked for")
+    Failure::new(
+        FailureKind::Special,
+        "it is a folder, and only files were asked for: -r copies folders",
+    )
 }
 
 fn replaced() -> Failure {

@@ -1,8 +1,8 @@
 //! What the sender says after its hello.
 
-use super::stream;
+use super::{attributes, stream};
 use crate::{
-    facts::Time,
+    facts::{Attributes, Time},
     failure::Failure,
     fields::{Body, Fields, Malformed},
     limits,
@@ -51,8 +51,20 @@ pub(crate) enum ToReceiver<'a> {
         mode: u32,
         time: Time,
     },
+    /// What the entry that comes next has besides.
+    Attributes(Attributes),
     Data(&'a [u8]),
     Hole(u64),
+    /// Content in its smaller form, and how many bytes it has.
+    Packed {
+        length: u32,
+        packed: &'a [u8],
+    },
+    /// Content that the file has which is replaced.
+    Copy {
+        offset: u64,
+        length: u64,
+    },
     End {
         digest: [u8; 32],
         grew: bool,
@@ -118,12 +130,26 @@ impl<'a> ToReceiver<'a> {
                 body.u32(*mode);
                 body.time(*time);
             }
+            Self::Attributes(said) => {
+                body.begin(9);
+                attributes::encode(said, body);
+            }
             Self::Data(content) => {
                 body.begin(stream::DATA);
                 body.raw(content);
             }
             Self::Hole(length) => {
                 body.begin(11);
+                body.u64(*length);
+            }
+            Self::Packed { length, packed } => {
+                body.begin(24);
+                body.u32(*length);
+                body.raw(packed);
+            }
+            Self::Copy { offset, length } => {
+                body.begin(25);
+                body.u64(*offset);
                 body.u64(*length);
             }
             Self::End { digest, grew } => {
@@ -185,6 +211,7 @@ impl<'a> ToReceiver<'a> {
                 mode: fields.mode()?,
                 time: fields.time()?,
             },
+            9 => Self::Attributes(attributes::decode(&mut fields)?),
             stream::DATA => Self::Data(fields.rest()),
             11 => Self::Hole(fields.u64()?),
             12 => Self::End { digest: fields.digest()?, grew: fields.flag()? },
@@ -199,6 +226,21 @@ impl<'a> ToReceiver<'a> {
                 stopped: fields.flag()?,
             },
             15 => Self::Abort(fields.failure()?),
+            24 => {
+                let (length, packed) = (fields.u32()?, fields.rest());
+                let room = usize::try_from(length).unwrap_or(usize::MAX);
+                if room > limits::DATA || packed.len() >= room {
+                    return Err(Malformed("packed content is too large"));
+                }
+                Self::Packed { length, packed }
+            }
+            25 => {
+                let (offset, length) = (fields.u64()?, fields.u64()?);
+                if length == 0 || length > limits::COPY || offset.checked_add(length).is_none() {
+                    return Err(Malformed("a range that is copied has no such length"));
+                }
+                Self::Copy { offset, length }
+            }
             _ => return Err(Malformed("the sender said what no sender says")),
         };
         fields.end()?;

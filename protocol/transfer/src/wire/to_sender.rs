@@ -1,6 +1,7 @@
 //! What the receiver says after its hello.
 
 use crate::{
+    content::chunks::{Chunk, is_average},
     failure::Failure,
     fields::{Body, Fields, Malformed},
     limits,
@@ -20,6 +21,13 @@ pub(crate) enum ToSender {
         length: u64,
         step: u64,
         digests: Vec<[u8; 32]>,
+    },
+    /// A part of the file that is to be replaced: where it begins, and its chunks.
+    Known {
+        index: u64,
+        average: u32,
+        offset: u64,
+        chunks: Vec<Chunk>,
     },
     /// What became of an entry.
     Outcome {
@@ -58,7 +66,12 @@ fn put_one<T: PartialEq>(body: &mut Body, all: &[T], one: &T) {
 
 /// Reads one of a list.
 fn get_one<T: Copy>(fields: &mut Fields<'_>, all: &[T]) -> Result<T, Malformed> {
-    let place = usize::from(fields.u8()?).checked_sub(1);
+    one_of(fields.u8()?, all)
+}
+
+/// Returns the one of a list that has this number, the first of which is 1.
+fn one_of<T: Copy>(number: u8, all: &[T]) -> Result<T, Malformed> {
+    let place = usize::from(number).checked_sub(1);
     place.and_then(|place| all.get(place)).copied().ok_or(Malformed("a number names nothing here"))
 }
 
@@ -90,6 +103,16 @@ impl ToSender {
                 body.u64(*length);
                 body.u64(*step);
                 digests.iter().for_each(|digest| body.raw(digest));
+            }
+            Self::Known { index, average, offset, chunks } => {
+                body.begin(48);
+                body.u64(*index);
+                body.u32(*average);
+                body.u64(*offset);
+                for (length, digest) in chunks {
+                    body.u32(*length);
+                    body.raw(digest);
+                }
             }
             Self::Outcome { index, action, notes, failure } => {
                 body.begin(34);
@@ -140,6 +163,7 @@ impl ToSender {
             34 => {
                 let (index, action) = (fields.u64()?, get_one(&mut fields, &FileAction::ALL)?);
                 let notes = FileNotes::from_bits(fields.u16()?);
+                let notes = notes.ok_or(Malformed("a note has unknown bits"))?;
                 Self::Outcome { index, action, notes, failure: get_failure(&mut fields, action)? }
             }
             35 => {
@@ -158,14 +182,67 @@ impl ToSender {
                 let digest = fields.digest()?;
                 let withheld = match fields.u8()? {
                     0 => None,
-                    number => Withheld::ALL.get(usize::from(number) - 1).copied(),
+                    number => Some(one_of(number, &Withheld::ALL)?),
                 };
                 Self::Done { counts, digest, withheld }
             }
             38 => Self::Abort(fields.failure()?),
+            48 => {
+                let (index, average, offset) = (fields.u64()?, fields.u32()?, fields.u64()?);
+                let (pairs, rest) = fields.rest().as_chunks::<20>();
+                let is_well = rest.is_empty() && is_average(average);
+                if !is_well || pairs.is_empty() || pairs.len() > limits::CHUNKS_IN_MESSAGE {
+                    return Err(Malformed("the chunks of a file are no chunks"));
+                }
+                let chunks = pairs.iter().map(|pair| {
+                    let mut pair = Fields::new(pair);
+                    Ok((pair.u32()?, pair.chunk_digest()?))
+                });
+                let chunks = chunks.collect::<Result<_, Malformed>>()?;
+                Self::Known { index, average, offset, chunks }
+            }
             _ => return Err(Malformed("the receiver said what no receiver says")),
         };
         fields.end()?;
         Ok(message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_reason_why_nothing_was_deleted_is_read_and_no_other() {
+        let done = |why: u8| ToSender::decode(37, &[&[0; 72 + 32][..], &[why]].concat());
+        let mut known = vec![None];
+        known.extend(Withheld::ALL.map(Some));
+        for (number, why) in (0..).zip(&known) {
+            let said = done(number).unwrap();
+            assert!(
+                matches!(&said, ToSender::Done { withheld, .. } if withheld == why),
+                "{said:?}"
+            );
+        }
+        for number in [4, 5, 255] {
+            assert_eq!(done(number), Err(Malformed("a number names nothing here")), "{number}");
+        }
+    }
+
+    #[test]
+    fn an_action_and_a_note_that_are_not_known_are_no_message() {
+        let outcome = |action: u8, notes: u16| {
+            ToSender::decode(34, &[&[0; 8][..], &[action], &notes.to_be_bytes(), &[0]].concat())
+        };
+        for (action, notes, is_known) in [
+            (1, 0, true),
+            (7, 0x7f, true),
+            (0, 0, false),
+            (9, 0, false),
+            (1, 0x80, false),
+            (1, 0x8001, false),
+        ] {
+            assert_eq!(outcome(action, notes).is_ok(), is_known, "{action} {notes:x}");
+        }
     }
 }

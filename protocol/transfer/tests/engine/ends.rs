@@ -19,6 +19,7 @@ use rcmd_transfer::{
 pub(crate) struct Events {
     pub(crate) lines: Vec<String>,
     pub(crate) crossed: u64,
+    pub(crate) passed: u64,
 }
 
 impl Observer for Events {
@@ -31,7 +32,7 @@ impl Observer for Events {
     }
 
     fn progress(&mut self, progress: &Progress) {
-        self.crossed = progress.crossed;
+        (self.crossed, self.passed) = (progress.crossed, progress.passed);
     }
 }
 

@@ -168,6 +168,23 @@ fn what_has_no_end_is_ended() {
 }
 
 #[test]
+fn the_window_has_room_for_so_many_entries_and_for_none_more() {
+    let place = tempfile::tempdir().unwrap();
+    let mut messages: Vec<_> =
+        (0..4_096).map(|number| file(format!("{number}").as_bytes(), 1)).collect();
+    let one_more = || file(b"one more", 1);
+    let (ended, _) = hear(place.path(), &messages);
+    assert!(matches!(ended, Err(TransferError::Lost(_))), "{ended:?}");
+    assert_protocol(&hear(place.path(), &[&messages[..], &[one_more()]].concat()).0);
+    // A file whose content is coming counts as well, and none that is there.
+    messages.push(begin(0, 0, 1));
+    assert_protocol(&hear(place.path(), &[&messages[..], &[one_more()]].concat()).0);
+    let content = [data(b"x"), end(blake3::hash(b"x").as_bytes()), one_more()];
+    let (ended, _) = hear(place.path(), &[&messages[..], &content].concat());
+    assert!(matches!(ended, Err(TransferError::Lost(_))), "{ended:?}");
+}
+
+#[test]
 fn a_message_is_read_only_up_to_its_limit() {
     let place = tempfile::tempdir().unwrap();
     let raw = |bytes: &[u8]| vec![bytes.to_vec()];
@@ -197,7 +214,7 @@ fn a_hello_of_another_kind_is_refused() {
         hello(3),
         message(1, &[b"rcft", &[0, 2, 1, 0]]),
         message(1, &[b"http", &[0, 1, 1, 0]]),
-        message(1, &[b"rcft", &[0, 1, 1, 1], &[0xff; 40]]),
+        message(1, &[b"rcft", &[0, 1, 1, 1], &[0; 4], &[0xff; 40]]),
         b"GET / HTTP/1.1\r\n\r\n".to_vec(),
     ] {
         let place = tempfile::tempdir().unwrap();
@@ -210,6 +227,24 @@ fn a_hello_of_another_kind_is_refused() {
         assert!(matches!(ended, Err(TransferError::Protocol(_))), "{wrong:?}: {ended:?}");
         other.join().unwrap();
     }
+}
+
+#[test]
+fn an_option_of_a_later_release_is_refused_in_words_for_both_ends() {
+    let place = tempfile::tempdir().unwrap();
+    let (near, far) = UnixStream::pair().unwrap();
+    let later = message(1, &[b"rcft", &[0, 1, 1, 1], &[0, 0, 0x80, 3], &[0; 9], &[0; 2]]);
+    let sender = scripted(far, later);
+    let reader = near.try_clone().unwrap();
+    let mut events = Events::default();
+    let transfer = Transfer::with_peers_options();
+    let ended = transfer.receive(reader, near, inside(place.path()), &mut events);
+    let says = "its release does not know an option of this transfer";
+    assert!(ended.unwrap_err().to_string().contains(says));
+    let heard = sender.join().unwrap();
+    // An abort, behind the hello.
+    assert_eq!(heard[hello(2).len() + 4], 38);
+    assert!(heard.windows(says.len()).any(|part| part == says.as_bytes()), "{heard:?}");
 }
 
 #[test]

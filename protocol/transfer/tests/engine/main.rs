@@ -7,14 +7,21 @@
 // A panic is how a test fails; clippy exempts test functions, not those beside them.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
+mod accounts;
 mod answers;
 mod asked;
+mod attributes;
 mod cuts;
 mod deletions;
+mod delta;
+mod dry_runs;
 mod ends;
 mod liars;
+mod metadata;
 mod new_folders;
 mod offers;
+mod owners;
+mod packed;
 mod places;
 mod races;
 mod replacing;

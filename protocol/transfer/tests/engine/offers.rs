@@ -1,17 +1,23 @@
 //! What a receiver tells of content that it has: never so little that it could be guessed.
 
 use std::{
-    fs,
+    fs::{self, File},
+    io::Read as _,
     mem::MaybeUninit,
-    os::{fd::BorrowedFd, unix::net::UnixStream},
-    path::Path,
+    os::{
+        fd::BorrowedFd,
+        unix::{fs::PermissionsExt as _, net::UnixStream},
+    },
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
-use rcmd_transfer::{Observer, Transfer, TransferError, TransferOptions};
+use rcmd_transfer::{Cancel, Observer, Transfer, TransferError, TransferOptions};
 use rustix::fs::inotify;
 
 use crate::ends::{Events, inside, scripted, tree_options};
-use crate::script::{begin, file, hello, message, need};
+use crate::script::{begin, bytes16, file, hello, message, need};
 
 const MIB: u64 = 1 << 20;
 
@@ -99,6 +105,36 @@ fn nothing_is_told_of_a_file_in_place_that_the_caller_does_not_let_be_read() {
     }
 }
 
+/// Makes a part of the file `g`, which is a hole.
+fn make_part(place: &Path, size: u64) -> PathBuf {
+    let digits = blake3::hash(b"g").to_hex();
+    let part = place.join(format!(".rcmd-part-{}-0123456789abcdef", &digits[..16]));
+    File::create(&part).unwrap().set_len(size).unwrap();
+    fs::set_permissions(&part, fs::Permissions::from_mode(0o600)).unwrap();
+    part
+}
+
+#[test]
+fn a_part_that_is_taken_up_goes_when_its_file_fails_before_its_content_begins() {
+    let abandoned = |kind| message(13, &[&[0; 8], &[0, kind], &[0; 2]]);
+    let enormous = 1 << 60;
+    for (what, said, stays) in [
+        ("denied", vec![abandoned(9)], false),
+        ("vanished", vec![abandoned(11)], false),
+        ("too large for the disk", vec![begin(0, 0, enormous)], false),
+        ("the stream is lost", vec![], true),
+    ] {
+        let place = tempfile::tempdir().unwrap();
+        let part = make_part(place.path(), 3 << 20);
+        let transfer = Transfer::with_options(tree_options());
+        let messages = [vec![file(b"g", 4 * MIB)], said].concat();
+        let (_, heard) = hear(place.path(), transfer, &messages);
+        // It was taken up.
+        assert_eq!(heard[4], 33, "{what}");
+        assert_eq!(part.exists(), stays, "{what}");
+    }
+}
+
 #[test]
 fn a_folder_is_listed_once_for_all_large_files_that_come_into_it() {
     let place = tempfile::tempdir().unwrap();
@@ -118,4 +154,37 @@ fn a_folder_is_listed_once_for_all_large_files_that_come_into_it() {
     }
     // By the caller, and to be listed; two in a row are one event.
     assert!(opened <= 2, "{opened}");
+}
+
+#[test]
+fn a_receiver_that_is_cancelled_reads_no_more_of_what_is_there() {
+    // To read all of it takes half a minute at the least.
+    let size: u64 = 64 << 30;
+    let (mode, numbers) = (0o644_u32.to_be_bytes(), size.to_be_bytes());
+    let compared = message(4, &[&mode, &[0; 12], &numbers, &[0, 1], &[0; 32], &bytes16(b"g")]);
+    for (announced, is_compared) in [(compared, true), (file(b"g", size + 1), false)] {
+        let place = tempfile::tempdir().unwrap();
+        let mut path = make_part(place.path(), size);
+        if is_compared {
+            let file = place.path().join("g");
+            fs::rename(&path, &file).unwrap();
+            path = file;
+        }
+        let watch = inotify::init(inotify::CreateFlags::CLOEXEC).unwrap();
+        inotify::add_watch(&watch, &path, inotify::WatchFlags::OPEN).unwrap();
+        let cancel = Cancel::default();
+        let before = thread::scope(|scope| {
+            scope.spawn(|| {
+                assert!(File::from(watch).read(&mut [0; 4_096]).unwrap() > 0);
+                cancel.cancel();
+            });
+            let before = Instant::now();
+            let options = TransferOptions { checksum: is_compared, ..tree_options() };
+            let transfer = Transfer::with_options(options).cancelled_by(&cancel);
+            let (ended, _) = hear(place.path(), transfer, &[announced]);
+            assert!(matches!(ended, TransferError::Cancelled), "{ended:?}");
+            before
+        });
+        assert!(before.elapsed() < Duration::from_secs(10), "{:?}", before.elapsed());
+    }
 }

@@ -113,6 +113,34 @@ fn folders_that_may_not_be_written_arrive_and_are_brought_up_to_date() {
     // As an interrupted transfer leaves it.
     set_mode(&to.join("a"), 0o1700);
     run_once();
+    // And in a folder that hands its group on.
+    set_mode(&to.join("a"), 0o3700);
+    assert!(transfer(&tree_options(), vec![source(&from)], named(&to)).summary().is_complete());
+    assert_eq!(fs::metadata(to.join("a")).unwrap().mode() & 0o7777, 0o2555);
+}
+
+#[test]
+fn a_destination_that_was_made_and_not_finished_is_finished() {
+    let place = tempfile::tempdir().unwrap();
+    let (from, to) = (place.path().join("s"), place.path().join("d"));
+    for folder in [&from, &to] {
+        fs::create_dir(folder).unwrap();
+    }
+    fs::write(from.join("f"), b"content").unwrap();
+    set_mode(&from, 0o755);
+    for (mode, preserve, expected) in [
+        (0o1700, true, 0o755),
+        (0o1700, false, 0o755),
+        (0o1777, true, 0o1777),
+        (0o700, true, 0o700),
+    ] {
+        set_mode(&to, mode);
+        let options = TransferOptions { preserve, ..tree_options() };
+        let destination = Destination::itself(File::open(&to).unwrap().into()).unwrap();
+        let summary = transfer(&options, vec![source(&from)], destination).summary();
+        assert!(summary.is_complete());
+        assert_eq!(fs::metadata(&to).unwrap().mode() & 0o7777, expected, "{mode:o}");
+    }
 }
 
 #[test]

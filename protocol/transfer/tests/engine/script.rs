@@ -67,6 +67,21 @@ pub(crate) fn hole(length: u64) -> Vec<u8> {
     message(11, &[&length.to_be_bytes()])
 }
 
+pub(crate) fn packed(length: u32, frames: &[u8]) -> Vec<u8> {
+    message(24, &[&length.to_be_bytes(), frames])
+}
+
+pub(crate) fn copy(offset: u64, length: u64) -> Vec<u8> {
+    message(25, &[&offset.to_be_bytes(), &length.to_be_bytes()])
+}
+
+/// So many chunks of 8 KiB, each with the same digest.
+pub(crate) fn known(index: u64, average: u32, offset: u64, chunks: usize) -> Vec<u8> {
+    let chunk = [&8_192_u32.to_be_bytes()[..], &[7; 16]].concat();
+    let (index, offset) = (index.to_be_bytes(), offset.to_be_bytes());
+    message(48, &[&index, &average.to_be_bytes(), &offset, &chunk.repeat(chunks)])
+}
+
 pub(crate) fn end(digest: &[u8; 32]) -> Vec<u8> {
     message(12, &[digest, &[0]])
 }

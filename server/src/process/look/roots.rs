@@ -72,6 +72,9 @@ pub enum Root {
         folder: usize,
         /// What the folder is.
         kind: PlaceKind,
+        /// True if it is, or would be, the root of the host, a home, or a folder above one: nothing is deleted in it,
+        /// nor in what stands there under the name of a source.
+        is_home: bool,
     },
     /// A path to be read that leads nowhere.
     Lost {
@@ -89,9 +92,6 @@ pub enum PlaceKind {
     Inside,
     /// It stands for the one source.
     Itself,
-    /// It stands for the one source, and is the root of the host, a home, or a folder above one:
-    /// nothing is deleted in it.
-    Home,
     /// The one source goes into it, under this name.
     Named(Vec<u8>),
     /// A folder of this name is made in it, which each source goes into.
@@ -132,10 +132,9 @@ impl Root {
             Self::Place { kind: PlaceKind::Named(name) | PlaceKind::NewFolder(name), .. } => {
                 Some(name)
             }
-            Self::Place {
-                kind: PlaceKind::Inside | PlaceKind::Itself | PlaceKind::Home, ..
+            Self::Place { kind: PlaceKind::Inside | PlaceKind::Itself, .. } | Self::Lost { .. } => {
+                None
             }
-            | Self::Lost { .. } => None,
         }
     }
 

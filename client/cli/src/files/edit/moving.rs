@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use rcmd_client::{Child, Config, Signal, WireError};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
-use crate::files::display::Display;
+use crate::files::display::{self, Display};
 use crate::files::errand::{Errands, Stage, Word};
 use crate::files::local::Sources;
+use crate::files::run::pace::Pace;
 use crate::files::scratch::Scratch;
 use crate::files::shown::Shown;
 use crate::files::verdict::HostEnd;
@@ -40,15 +42,21 @@ pub(super) async fn move_file(
     let (display, feed) = Display::open(&run)?;
     let (words, word) = watch::channel(Word::default());
     let tallies = Arc::clone(&display.tallies);
-    let (run, folders, feeding) = (Arc::new(run), Vec::new(), feed.clone());
-    let errands = Errands { run, config, sources, scratch, folders, feed: feeding, tallies, word };
+    let (pace, folders, feeding) = (Pace::new(run.rate), Vec::new(), feed.clone());
+    let run = Arc::new(run);
+    let host = run.hosts.first().map(|host| host.name.clone()).unwrap_or_default();
+    let errands =
+        Errands { run, config, sources, scratch, folders, feed: feeding, tallies, pace, word };
+    // A task of its own goes on in the moment before this process is stopped.
+    let mut moving = JoinSet::new();
+    moving.spawn(async move { errands.one().await });
     let mut ticks = interval_at(Instant::now() + PAUSE, PAUSE);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut interrupted, mut leave_at) = (None, None);
-    let mut moving = Box::pin(errands.one());
     let end = loop {
         tokio::select! {
-            end = &mut moving => break Some(end),
+            // One that panicked has an end that is not known.
+            end = moving.join_next() => break end.and_then(Result::ok),
             interrupt = interrupts.next() => match interrupt {
                 Interrupt::Act(Action::Pass(signal)) => {
                     interrupted.get_or_insert(signal);
@@ -63,7 +71,12 @@ pub(super) async fn move_file(
                     interrupted.get_or_insert(signal);
                     break None;
                 }
-                Interrupt::Suspend => signals::stop().await,
+                Interrupt::Suspend => {
+                    words.send_modify(|word| word.is_suspended = true);
+                    display::hide(&feed).await;
+                    signals::stop().await;
+                    words.send_modify(|word| word.is_suspended = false);
+                }
             },
             () = until(leave_at), if leave_at.is_some() => break None,
             _ = ticks.tick(), if display.has_live => {
@@ -72,11 +85,9 @@ pub(super) async fn move_file(
             }
         }
     };
-    drop(moving);
-    let host = errands.run.hosts.first().map(|host| host.name.clone()).unwrap_or_default();
+    moving.shutdown().await;
     let end =
         end.unwrap_or_else(|| HostEnd::of(rcmd_client::Report::unconfirmed(&host, None), None, ""));
-    drop(errands);
     display.finish(feed).await;
     Ok(Moved { end, interrupted })
 }

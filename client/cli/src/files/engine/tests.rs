@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use rcmd_transfer::{
     Destination, FailureKind, Landing, NoObserver, Summary, TransferError, TransferLimits,
@@ -42,10 +43,19 @@ fn run_with<T>(
     asked: Asked,
     host: impl FnOnce(PipeReader, PipeWriter) -> T,
 ) -> (EngineEnd, T, Vec<ShownFile>) {
+    run_by(options(), part, asked, host)
+}
+
+fn run_by<T>(
+    options: TransferOptions,
+    part: Part,
+    asked: Asked,
+    host: impl FnOnce(PipeReader, PipeWriter) -> T,
+) -> (EngineEnd, T, Vec<ShownFile>) {
     let (feed, shown) = mpsc::channel(1_000);
     let watcher =
         Watcher { host: 0, feed, tally: Arc::default(), asked, prefix: None, shows_all: true };
-    let engine = Engine::start(part, options(), watcher).unwrap();
+    let engine = Engine::start(part, options, watcher).unwrap();
     let ended = host(PipeReader::new(engine.to_host), PipeWriter::new(engine.from_host));
     let end = engine.end.blocking_recv().unwrap();
     (end, ended, told(shown))
@@ -135,6 +145,28 @@ fn a_host_that_is_asked_for_one_file_gives_that_or_nothing() {
         assert_eq!((counts.sent, counts.failed), (sent, 2 - sent), "{told:?}");
     }
     assert_eq!(fs::read(path("kept")).unwrap(), b"evil");
+}
+
+#[test]
+fn a_host_that_chooses_a_name_learns_nothing_of_a_file_that_is_here() {
+    const MIB: usize = 1 << 20;
+    let place = tempfile::tempdir().unwrap();
+    let path = |name: &str| place.path().join(name);
+    fs::create_dir(path("d")).unwrap();
+    let mut content = vec![b'x'; 4 * MIB];
+    fs::write(path("a"), &content).unwrap();
+    content[3 * MIB] = b'y';
+    for (asked_for, crossed) in [("/srv/a", MIB), ("/srv/*", 4 * MIB)] {
+        fs::write(path("d/a"), &content).unwrap();
+        // Both may be written within one step of the clock; they would be taken for the same.
+        let file = fs::File::options().write(true).open(path("d/a")).unwrap();
+        file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        let options = TransferOptions { in_place: true, ..TransferOptions::default() };
+        let (part, asked) = fetch(&path("d"), &[asked_for], false);
+        let source = path("a");
+        let (end, _, _) = run_by(options, part, asked, sends(&[(&source, "a")]));
+        assert_eq!(end.transfer.unwrap().crossed, crossed as u64, "{asked_for}");
+    }
 }
 
 #[test]

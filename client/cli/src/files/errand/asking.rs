@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use rcmd_client::{Client, Command, Stdio, TransferVerb, WireError};
 
 use super::Errands;
-use crate::arguments::places::last_name;
+use crate::arguments::places::{LocalTarget, last_name};
 use crate::files::asked::Asked;
 use crate::files::engine::Part;
 use crate::files::local::LocalPlace;
@@ -18,7 +18,9 @@ impl Errands {
         let (verb, paths) = match &self.run.work {
             CopyWork::Push { to, landing, .. } => {
                 let (is_itself, has_several) = (landing.is_itself, landing.has_several);
-                (TransferVerb::Receive { is_itself, has_several }, std::slice::from_ref(to))
+                let is_delta = self.run.options.delta;
+                let verb = TransferVerb::Receive { is_itself, has_several, is_delta };
+                (verb, std::slice::from_ref(to))
             }
             CopyWork::Fetch { paths, is_literal, .. } => {
                 (TransferVerb::Send { is_literal: *is_literal }, &paths[..])
@@ -28,6 +30,9 @@ impl Errands {
         command.stdin(Stdio::Piped);
         if let Some(user) = &host.user {
             command.user(user);
+        }
+        if let Some(credit) = self.pace.credit(self.run.fanout.min(self.run.hosts.len())) {
+            command.credit(credit);
         }
         if let Some(limit) = self.run.timeout {
             command.timeout(limit);
@@ -54,7 +59,7 @@ impl Errands {
     }
 
     /// Returns what the path of an entry of the destination begins with in the paths of the source. A host tells of what
-    /// was deleted by its path in the destination.
+    /// it alone has by its path in the destination.
     pub(super) fn prefix(&self) -> Option<Vec<u8>> {
         match (&self.run.work, &self.sources.found[..]) {
             (CopyWork::Push { landing, .. }, [source]) if landing.is_itself => {
@@ -62,6 +67,21 @@ impl Errands {
             }
             _ => None,
         }
+    }
+
+    /// Returns whether the transfer makes a folder of the name that was typed if there is none, and goes into it if there
+    /// is one: then the same command does something else the next time.
+    pub(super) fn may_make_its_place(&self) -> bool {
+        let (landing, to) = match &self.run.work {
+            CopyWork::Push { landing, to, .. } => (landing, to),
+            // A set's folders are made before.
+            CopyWork::Fetch { landing, to: LocalTarget::Path(to), .. } if !self.run.is_set => {
+                (landing, to)
+            }
+            CopyWork::Fetch { .. } => return false,
+        };
+        let is_in_it = landing.is_itself || landing.has_several || to.ends_with(b"/");
+        self.run.options.recursive && !is_in_it
     }
 
     /// Adds to a failure how a file is written that looks like a port.

@@ -59,6 +59,9 @@ fn each_option_reaches_the_transfer() {
         "--in-place",
         "--sync",
         "--fail-fast",
+        "--compress",
+        "--bwlimit",
+        "1M",
         "--exclude",
         "*.o",
         "--include",
@@ -66,9 +69,12 @@ fn each_option_reaches_the_transfer() {
         "a/",
         "h:/srv/d",
     ]);
-    let options = run.unwrap().options;
+    let run = run.unwrap();
+    assert_eq!(run.rate.map(NonZeroU64::get), Some(1 << 20));
+    let options = run.options;
     assert!(options.checksum && options.update && options.delete && options.dry_run);
-    assert!(options.in_place && options.sync && options.fail_fast);
+    assert!(options.in_place && options.sync && options.fail_fast && options.compress);
+    assert!(resolve(&["--delta", "a", "h:d"]).unwrap().options.delta);
     assert_eq!(options.max_delete, Some(7));
     assert_eq!(options.rules.lines(), ["*.o", "!x.o"]);
 }
@@ -143,6 +149,7 @@ fn patterns_that_do_something_else_than_they_look_like_are_told_of() {
     assert!(notices(&[include("*.c")]).contains("leaves nothing out"));
     assert!(notices(&[exclude("*"), include("*.c")]).contains("--include '*/'"));
     assert!(notices(&[include("*.c"), exclude("*")]).contains("nothing goes along"));
+    assert_eq!(notices(&[exclude("*"), include("*/"), include("*.c")]), "");
     assert_eq!(notices(&[exclude("*.o")]), "");
     assert_eq!(notices(&[]), "");
 }

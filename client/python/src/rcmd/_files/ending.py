@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Dict, List, Optional, Type
 
+from .._host.text import printable
 from .._protocol.outcome import Failure
 from ..errors import Error, NotStarted, TimedOut, TransferFailed, Unknown
 from ..transfer import Transfer
@@ -147,6 +148,7 @@ def _of_files(host: str, events: Events) -> Failure:
     count = max(end.totals.failed if end is not None and end.totals is not None else 0, len(events.failures))
     path = os.fsencode(first.path).decode("utf-8", "backslashreplace")
     kind, why = first.error or ("", "no reason is known")
+    path, why = printable(path), printable(why)
     what = f"{path}: {why}" if count == 1 else f"{count} files failed, the first is {path}: {why}"
     return Failure(kind, f"{host}: {what}", "")
 

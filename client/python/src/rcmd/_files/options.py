@@ -25,7 +25,15 @@ class Options(TypedDict, total=False):
     max_delete: Optional[int]
     exclude: Patterns
     include: Patterns
+    owner: bool
+    chown: Optional[str]
+    chmod: Optional[str]
+    xattrs: bool
+    acls: bool
     checksum: bool
+    delta: bool
+    compress: bool
+    bwlimit: Union[None, int, str]
     update: bool
     dry_run: bool
     in_place: bool
@@ -64,7 +72,15 @@ class Copy:
         max_delete: Optional[int] = None,
         exclude: Patterns = (),
         include: Patterns = (),
+        owner: bool = False,
+        chown: Optional[str] = None,
+        chmod: Optional[str] = None,
+        xattrs: bool = False,
+        acls: bool = False,
         checksum: bool = False,
+        delta: bool = False,
+        compress: bool = False,
+        bwlimit: Union[None, int, str] = None,
         update: bool = False,
         dry_run: bool = False,
         in_place: bool = False,
@@ -101,7 +117,12 @@ class Copy:
             ("--no-preserve", preserve is False),
             ("-T", exact),
             ("--delete", delete),
+            ("--owner", owner),
+            ("--xattrs", xattrs),
+            ("--acls", acls),
             ("--checksum", checksum),
+            ("--delta", delta),
+            ("--compress", compress),
             ("--update", update),
             ("--dry-run", dry_run),
             ("--in-place", in_place),
@@ -116,11 +137,15 @@ class Copy:
             self._add("--exclude", pattern)
         for pattern in _patterns(include, "include"):
             self._add("--include", pattern)
+        self._add("--chown", chown)
+        self._add("--chmod", chmod)
+        # A number alone would be KiB to it.
+        self._add("--bwlimit", f"{bwlimit}B" if type(bwlimit) is int else bwlimit)
         self._add("--user", user)
         self._add("--lock", lock)
         self._add("--lock-wait", None if lock_wait is None else _milliseconds(lock_wait))
 
-    def _add(self, option: str, value: Optional[Text]) -> None:
+    def _add(self, option: str, value: Union[None, int, Text]) -> None:
         if value is not None:
             self._words.append(option.encode() + b"=" + encoded(value, option[2:].replace("-", "_")))
 

@@ -98,12 +98,16 @@ impl Finding {
         let (folder, kind) = Destination::at(&start, &path, landing)?.into_parts();
         let kind = match kind {
             DestinationKind::Inside => PlaceKind::Inside,
-            DestinationKind::Itself if is_home(home, folder.as_fd()) => PlaceKind::Home,
             DestinationKind::Itself => PlaceKind::Itself,
             DestinationKind::Named(name) => PlaceKind::Named(name),
             DestinationKind::NewFolder(name) => PlaceKind::NewFolder(name),
         };
-        Ok(Root::Place { folder: self.keep(folder, false)?, kind })
+        let name = match &kind {
+            PlaceKind::Inside | PlaceKind::Itself => None,
+            PlaceKind::Named(name) | PlaceKind::NewFolder(name) => Some(name.as_slice()),
+        };
+        let is_home = is_home(home, folder.as_fd(), name);
+        Ok(Root::Place { folder: self.keep(folder, false)?, kind, is_home })
     }
 
     /// Finds what a path means to be read.
@@ -172,11 +176,13 @@ impl Finding {
     }
 }
 
-/// Returns whether a folder is the root of the host, the account's home or another's, or above one.
-fn is_home(home: &Path, folder: BorrowedFd<'_>) -> bool {
-    let Ok(path) = path_of(folder) else {
+/// Returns whether a folder, or what goes by a name in it, is the root of the host, the account's home or another's, or
+/// above one.
+fn is_home(home: &Path, folder: BorrowedFd<'_>, name: Option<&[u8]>) -> bool {
+    let Ok(mut path) = path_of(folder) else {
         return true;
     };
+    path.extend(name.map(OsStr::from_bytes));
     let flags = OFlags::PATH | OFlags::DIRECTORY;
     let own = open_typed(CWD, home.as_os_str().as_bytes(), flags);
     let own = own.ok().and_then(|home| path_of(home.as_fd()).ok());

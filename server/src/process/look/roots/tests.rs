@@ -158,20 +158,32 @@ fn a_root_and_a_home_are_known_whichever_way_a_path_leads_there() {
     symlink("/", root.join("top")).unwrap();
     symlink(".", root.join("t/back")).unwrap();
     symlink("..", root.join("up")).unwrap();
-    let kind = |path: &str, is_itself| {
+    let place = |path: &str, is_itself| {
         let wanted = WantedRoots::Place { is_itself, has_several: false };
         match find(&root, wanted, &[path]).unwrap().roots.remove(0) {
-            Root::Place { kind, .. } => kind,
+            Root::Place { kind, is_home, .. } => (kind, is_home),
             other => panic!("{other:?}"),
         }
     };
-    for path in [".", "~", "/", "top", "top/", "up", "t/..", root.to_str().unwrap()] {
-        assert_eq!(kind(path, true), PlaceKind::Home, "{path}");
-        assert_eq!(kind(path, false), PlaceKind::Inside, "{path}");
+    let (itself, inside) = (PlaceKind::Itself, PlaceKind::Inside);
+    for path in [".", "~", "/", "top", "top/", "up", "t/..", "/home", root.to_str().unwrap()] {
+        assert_eq!(place(path, true), (itself.clone(), true), "{path}");
+        // A source may bear the name of what is in it.
+        assert_eq!(place(path, false), (inside.clone(), true), "{path}");
     }
     for path in ["t", "cur", "t/back", "/etc", "/usr"] {
-        assert_eq!(kind(path, true), PlaceKind::Itself, "{path}");
+        assert_eq!(place(path, true), (itself.clone(), false), "{path}");
+        assert_eq!(place(path, false), (inside.clone(), false), "{path}");
     }
+    // The home of somebody who has none yet.
+    let name = b"nobody-lives-here".to_vec();
+    for is_itself in [true, false] {
+        let new = place("/home/nobody-lives-here", is_itself);
+        assert_eq!(new, (PlaceKind::Named(name.clone()), true));
+        assert_eq!(place("new", is_itself), (PlaceKind::Named(b"new".to_vec()), false));
+    }
+    let new = place("/home/nobody-lives-here/", false);
+    assert_eq!(new, (PlaceKind::NewFolder(name), true));
 }
 
 #[test]

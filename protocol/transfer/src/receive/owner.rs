@@ -1,0 +1,103 @@
+//! Whom an entry belongs to. Whether it may be given is found out before anything is written; it is given when all of it
+//! is there.
+
+use std::{
+    fs::File,
+    os::fd::{AsFd, OwnedFd},
+};
+
+use rustix::{
+    fs::{AtFlags, CWD, Gid, Mode, OFlags, Uid},
+    io::Errno,
+};
+
+use crate::{
+    facts::{FileFacts, Sort, attributes::proc_path},
+    failure::{Failure, FailureKind},
+};
+
+/// A user and a group, each if it is wanted.
+pub(super) type WantedOwner = (Option<u32>, Option<u32>);
+
+/// Returns whether a file belongs to whom it is to belong.
+pub(super) fn owns((user, group): WantedOwner, now: (u32, u32)) -> bool {
+    user.is_none_or(|user| user == now.0) && group.is_none_or(|group| group == now.1)
+}
+
+/// Returns whom a new file is to belong to: who is wanted, or else whoever has the file that it replaces.
+pub(super) fn of_new((user, group): WantedOwner, found: Option<&FileFacts>) -> WantedOwner {
+    let has = found.map(|found| found.owner);
+    (user.or(has.map(|(user, _)| user)), group.or(has.map(|(_, group)| group)))
+}
+
+/// Finds out whether a new file can be given to its owner. It stays this account's until it is whole: only so a later
+/// transfer takes it up, and its owner changes nothing in it meanwhile.
+pub(super) fn try_owner(
+    file: &File,
+    wanted: WantedOwner,
+    found: Option<&FileFacts>,
+) -> Result<(), Failure> {
+    let owner = of_new(wanted, found);
+    if owner == (None, None) {
+        return Ok(());
+    }
+    let own = FileFacts::of(file).map_err(|error| Failure::of(error, "look at it"))?;
+    let text = match wanted {
+        (None, None) => "keep the owner of the file that is there",
+        _ => "give it to its owner",
+    };
+    give(file, owner, own.owner).map_err(|error| Failure::of(error, text))?;
+    // The group may stay: it has no rights yet, and back to that of the folder not everybody may give it.
+    let back = (Some(own.owner.0), None);
+    let has = (owner.0.unwrap_or(own.owner.0), own.owner.1);
+    give(file, back, has).map_err(|error| Failure::of(error, "take it back until it is whole"))
+}
+
+/// Gives an open file to its owner, unless it has it, also one that was opened by `O_PATH`.
+pub(super) fn set_owner(file: impl AsFd, wanted: WantedOwner) -> Result<(), Failure> {
+    if wanted == (None, None) {
+        return Ok(());
+    }
+    let now = FileFacts::of(&file).map_err(|error| Failure::of(error, "look at it"))?;
+    give(file, wanted, now.owner).map_err(|error| Failure::of(error, "give it to its owner"))
+}
+
+/// Gives an open file, which somebody has now, to its owner.
+fn give(file: impl AsFd, wanted: WantedOwner, now: (u32, u32)) -> Result<(), Errno> {
+    let file = file.as_fd();
+    let user = wanted.0.filter(|user| *user != now.0).map(Uid::from_raw);
+    let group = wanted.1.filter(|group| *group != now.1).map(Gid::from_raw);
+    if user.is_none() && group.is_none() {
+        return Ok(());
+    }
+    match rustix::fs::fchown(file, user, group) {
+        Err(Errno::BADF) => {
+            rustix::fs::chownat(CWD, proc_path(file), user, group, AtFlags::empty())
+        }
+        done => done,
+    }
+}
+
+/// Gives a link to its owner. What else took its place meanwhile keeps its own.
+pub(super) fn set_link_owner(
+    folder: &OwnedFd,
+    name: &[u8],
+    wanted: WantedOwner,
+) -> Result<(), Failure> {
+    if wanted == (None, None) {
+        return Ok(());
+    }
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let link = rustix::fs::openat(folder, name, flags, Mode::empty());
+    let link = link.map_err(|error| Failure::of(error, "look at the link"))?;
+    let facts = FileFacts::of(&link).map_err(|error| Failure::of(error, "look at the link"))?;
+    if facts.sort != Sort::Link {
+        return Err(Failure::new(
+            FailureKind::Changed,
+            "something else took the place of the link",
+        ));
+    }
+    let (user, group) = (wanted.0.map(Uid::from_raw), wanted.1.map(Gid::from_raw));
+    let set = rustix::fs::chownat(&link, c"", user, group, AtFlags::EMPTY_PATH);
+    set.map_err(|error| Failure::of(error, "give the link to its owner"))
+}
