@@ -25,6 +25,8 @@ pub(crate) const SET_ID: u32 = 0o6000;
 
 /// The sticky bit: in such a folder everybody renames and removes their own entries alone, but for the folder's owner.
 pub(crate) const STICKY: u32 = 0o1000;
+/// The bits by which others than its owner may write in a folder.
+pub(crate) const OTHERS_WRITE: u32 = 0o022;
 
 /// What the system is asked for.
 const ASKED: StatxFlags = StatxFlags::BASIC_STATS.union(StatxFlags::MNT_ID);
@@ -64,6 +66,13 @@ impl Time {
 pub(crate) struct FileId {
     device: (u32, u32),
     inode: u64,
+}
+
+impl FileId {
+    /// Returns its number in its file system.
+    pub(crate) fn inode(self) -> u64 {
+        self.inode
+    }
 }
 
 /// What kind of thing a name stands for.

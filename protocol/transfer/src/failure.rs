@@ -148,16 +148,16 @@ pub enum EventOrigin {
 pub enum TransferError {
     /// The stream ended or failed. What was written stays, and a later transfer goes on from there.
     #[error("the stream to the other end was lost: {0}")]
-    Lost(#[source] io::Error),
+    Lost(io::Error),
     /// The other end said something that the protocol of transfers does not allow.
     #[error("the other end broke the protocol of transfers: {0}")]
     Protocol(&'static str),
     /// The other end gave up.
     #[error("the other end gave up: {0}")]
-    Peer(#[source] Failure),
+    Peer(Failure),
     /// This end cannot begin or go on.
     #[error("{0}")]
-    Local(#[source] Failure),
+    Local(Failure),
     /// Both ends do not have the same account of what was transferred.
     #[error("both ends counted differently: {0}")]
     Differs(&'static str),

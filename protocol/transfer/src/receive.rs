@@ -11,6 +11,7 @@ mod finish;
 mod folders;
 mod known;
 mod links;
+mod made;
 mod metadata;
 mod owner;
 mod partial;
@@ -42,7 +43,7 @@ use crate::{
     beneath::{Folder, Folders, Purpose, opened_anew},
     content::packing::Unpacker,
     destination::{Destination, DestinationKind},
-    facts::{FileFacts, PLAIN, Time},
+    facts::{FileId, Time},
     failure::{EventOrigin, Failure, FailureKind, TransferError},
     fields::Body,
     limits,
@@ -100,6 +101,7 @@ impl Transfer {
             waiting: 0,
             offers: 0,
             parts: Parts::default(),
+            unfinished: HashMap::new(),
             remembered: 0,
             current: None,
             next: 0,
@@ -208,6 +210,8 @@ struct Receiver<'o, W> {
     offers: usize,
     /// What earlier transfers left where files come now.
     parts: Parts,
+    /// The folders that this transfer has made, or taken up, and not finished, and whether it is noted in them where they are.
+    unfinished: HashMap<FileId, bool>,
     /// How many names are remembered for deletion.
     remembered: usize,
     current: Option<Current>,
@@ -379,15 +383,6 @@ impl<W: Write> Receiver<'_, W> {
         };
         // The error is what counts; that the stream is gone as well adds nothing.
         let _ = self.say(&ToSender::Abort(failure)).and_then(|()| self.writer.flush());
-    }
-}
-
-/// Returns the permission bits for a file's content.
-fn mode_of_file(announced: u32, found: Option<&FileFacts>, is_set: bool, umask: u32) -> u32 {
-    match found {
-        _ if is_set => announced & PLAIN,
-        Some(found) => found.mode & PLAIN,
-        None => announced & 0o777 & !umask,
     }
 }
 

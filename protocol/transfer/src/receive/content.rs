@@ -1,17 +1,17 @@
 //! The content of one file as it comes. Only one comes at a time, and never more of it than was announced.
 
-use std::{io::Write, rc::Rc};
+use std::{io::Write, os::fd::OwnedFd, rc::Rc};
 
 use super::{
     Receiver,
     links::{Linked, Named, Original},
     metadata::sets_modes,
-    mode_of_file, owner, partial,
+    owner, partial,
     pending::{Offer, OfferedPart, Outcome, Pending},
     place::State,
     sync,
     target::{self, Target},
-    writing::Writing,
+    writing::{Writing, mode_of_file},
 };
 use crate::{
     content::digest::{add_content, add_zeros},
@@ -119,12 +119,15 @@ impl<W: Write> Receiver<'_, W> {
                 Target::Partial { file, name }
             }
             Some(Offer { file, part: OfferedPart::InPlace, .. }) => Target::InPlace(file),
-            Some(Offer { file, part: OfferedPart::Copied, .. }) => {
+            Some(Offer { file, part: OfferedPart::Copied(part), .. }) => {
                 let target = self.maker.make(&open, &pending.name, true)?;
                 if let Err(failure) = partial::copy_beginning(&file, target.file(), opening.offset)
                 {
                     target.remove(&open);
                     return Err(failure);
+                }
+                if let Some(part) = part {
+                    partial::remove(&open, &part);
                 }
                 target
             }
@@ -134,7 +137,7 @@ impl<W: Write> Receiver<'_, W> {
             }
             None => self.maker.make(&open, &pending.name, opening.size >= limits::LARGE)?,
         };
-        let ready = self.ready_target(opening, pending, &target);
+        let ready = self.ready_target(&open, opening, pending, &target);
         if ready.is_err() {
             target.remove(&open);
         }
@@ -144,13 +147,14 @@ impl<W: Write> Receiver<'_, W> {
     /// Makes a target what it is to be before anything is written to it.
     fn ready_target(
         &self,
+        folder: &OwnedFd,
         opening: &Opening,
         pending: &mut Pending,
         target: &Target,
     ) -> Result<blake3::Hasher, Failure> {
         let mut digest = blake3::Hasher::new();
         if !matches!(target, Target::InPlace(_)) {
-            owner::try_owner(target.file(), pending.wanted.owner, pending.found.as_ref())?;
+            owner::try_owner(folder, target, pending.wanted.owner, pending.found.as_ref())?;
         }
         match target {
             Target::Unnamed(_) => return Ok(digest),
@@ -282,11 +286,14 @@ impl<W: Write> Receiver<'_, W> {
         }
         let is_in_place = matches!(target, Target::InPlace(_));
         if self.options.sync {
-            // This takes long. A part that is left meanwhile is known by its owner and mode, and nobody else reads it.
+            // This takes long. A part that is left meanwhile is known by its owner and mode.
             sync::write_to_disk(file)?;
         }
         let open = self.folders.open(folder)?;
-        if let Some(found) = &pending.found
+        // What one owner has let others do is nothing of the next one's.
+        let changed = |found: &&FileFacts| owner::is_changed(pending.wanted.owner, found);
+        let kept = pending.found.as_ref().filter(|found| is_in_place || !changed(found));
+        if let Some(found) = kept
             && !is_in_place
         {
             owner::set_owner(file, owner::of_new(pending.wanted.owner, Some(found)))?;
@@ -294,7 +301,7 @@ impl<W: Write> Receiver<'_, W> {
             target::keep_attributes(file, &open, &pending.name, found, replaced)?;
         }
         let is_set = sets_modes(&self.options);
-        let mode = mode_of_file(opening.mode, pending.found.as_ref(), is_set, self.umask);
+        let mode = mode_of_file(opening.mode, kept, is_set, self.umask);
         self.equip(file, &pending.wanted, Some(mode & !SET_ID))?;
         if self.options.preserve {
             target::set_times(file, &opening.time.timestamps())?;

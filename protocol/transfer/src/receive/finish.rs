@@ -5,7 +5,7 @@ use std::{io::Write, rc::Rc};
 use rustix::io::Errno;
 
 use super::{
-    Receiver,
+    Receiver, made,
     metadata::sets_modes,
     owner,
     place::{Place, State},
@@ -45,6 +45,7 @@ impl<W: Write> Receiver<'_, W> {
         let State::There(folder) = &place.state else {
             return Ok(());
         };
+        let is_bound = self.unfinished.remove(&folder.id()) == Some(true);
         let wanted = match (place.is_made, place.keeps) {
             (true, _) if !sets_modes(&self.options) => Some(place.mode & !self.umask),
             (true, _) => Some(place.mode),
@@ -63,6 +64,9 @@ impl<W: Write> Receiver<'_, W> {
             let sets_mode = wanted.is_some_and(|mode| mode & PLAIN != facts.mode & PLAIN);
             let is_set = sets_mode || times && facts.time != place.time;
             return if is_set { self.judge_own(&facts) } else { Ok(()) };
+        }
+        if is_bound {
+            made::unbind(&open);
         }
         if times && facts.time != place.time {
             target::set_times(&open, &place.time.timestamps())?;

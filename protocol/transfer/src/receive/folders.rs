@@ -3,22 +3,19 @@
 use std::{
     cell::{Cell, RefCell},
     io::Write,
-    os::fd::{AsFd as _, OwnedFd},
+    os::fd::AsFd as _,
     rc::Rc,
 };
 
-use rustix::{
-    fs::{AtFlags, Mode},
-    io::Errno,
-};
+use rustix::{fs::AtFlags, io::Errno};
 
 use super::{
-    Receiver,
+    Receiver, made,
     metadata::{Wanted, sets_modes},
     owner::{WantedOwner, owns},
     pending::Outcome,
     place::{NameSet, Place, State},
-    target, wants_time,
+    sticky, target, wants_time,
 };
 use crate::{
     beneath::Folder,
@@ -26,12 +23,9 @@ use crate::{
     facts::{FileFacts, PLAIN, SET_ID, Sort, Time},
     failure::{Failure, FailureKind, TransferError},
     limits, name,
+    options::MetadataOptions,
     report::{FileAction, FileKind, FileNotes},
 };
-
-/// The mode of a folder while entries for it come. The sticky bit tells a later transfer that this one did not
-/// finish it; nobody gives it to a folder that nobody else may enter.
-const UNFINISHED: u32 = 0o1700;
 
 impl<W: Write> Receiver<'_, W> {
     pub(super) fn on_folder(
@@ -98,7 +92,14 @@ impl<W: Write> Receiver<'_, W> {
         let Some(top) = self.places.last_mut().and_then(Rc::get_mut) else {
             return false;
         };
-        if !top.is_own || !is_unfinished(top.found_mode) {
+        let State::There(folder) = &top.state else {
+            return false;
+        };
+        // Others could have put another folder in its place, which would get its rights.
+        let above =
+            self.folders.open(folder).ok().and_then(|open| FileFacts::at(&open, b"..").ok());
+        let is_shared = above.is_none_or(|above| sticky::is_shared(&above, self.account));
+        if !top.is_own || is_shared || !made::is_unfinished(top.found_mode) {
             return false;
         }
         (top.is_made, top.mode, top.time) = (true, mode, time);
@@ -175,11 +176,10 @@ impl<W: Write> Receiver<'_, W> {
                     self.judge_entry(above, name, None)?;
                     return Ok(new_top(above, name, State::Missing, owner));
                 }
-                let made = rustix::fs::mkdirat(&open, name, Mode::from_raw_mode(UNFINISHED));
-                made.map_err(|error| Failure::of(error, "make the folder"))?;
+                made::make(&open, name)?;
                 let entered = self.folders.enter(folder, name)?;
                 let descriptor = self.folders.open(&entered)?;
-                let facts = check_made(&open, &descriptor, self.account)?;
+                let facts = made::check(&open, &descriptor, self.account)?;
                 if let Err(failure) = self.tally.may_enter(name, descriptor.as_fd()) {
                     // It is empty, and nobody asked for it.
                     let _ = rustix::fs::unlinkat(&open, name, AtFlags::REMOVEDIR);
@@ -246,10 +246,13 @@ impl<W: Write> Receiver<'_, W> {
             Err(Errno::NOENT) => None,
             Err(error) => return Err(Failure::of(error, "look at what is there")),
         };
-        if found.is_some() {
+        if let Some(found) = &found {
             self.count_found(above);
+            sticky::check(&open, found, self.account)?;
         }
+        // What is typed for owners, permission bits and the rest is for the folders in it too.
         let is_kept = self.options.keep_folders
+            && self.options.metadata == MetadataOptions::default()
             || (above.above.is_none() && matches!(self.destination, DestinationKind::Named(_)));
         let refused = |kind, text: &str| Err(Failure::new(kind, text));
         if !is_kept || found.is_none() {
@@ -264,8 +267,7 @@ impl<W: Write> Receiver<'_, W> {
                 }
                 self.make_writable(above)?;
                 let open = self.folders.open(&folder)?;
-                let made = rustix::fs::mkdirat(&open, name, Mode::from_raw_mode(UNFINISHED));
-                made.map_err(|error| Failure::of(error, "make the folder"))?;
+                made::make(&open, name)?;
             }
             Some(Sort::Folder) => {}
             Some(Sort::Link) => {
@@ -281,11 +283,22 @@ impl<W: Write> Receiver<'_, W> {
         }
         let descriptor = self.folders.open(&entered)?;
         if found.is_none() {
-            check_made(&open, &descriptor, self.account)?;
+            let facts = made::check(&open, &descriptor, self.account)?;
+            made::mark(&descriptor, &facts)?;
         }
         let is_own = found.is_none_or(|found| found.owner.0 == self.account);
-        let is_made = found.is_none_or(|found| is_unfinished(found.mode) && is_own);
+        let above_facts = FileFacts::of(&open);
+        let is_shared = above_facts.is_ok_and(|above| sticky::is_shared(&above, self.account));
+        let is_taken_up = |found: FileFacts| {
+            let is_there = !is_shared || made::is_bound(&descriptor, folder.id(), name);
+            made::is_unfinished(found.mode) && is_own && is_there
+        };
+        let is_made = found.is_none_or(is_taken_up);
         let is_kept = is_kept && !is_made;
+        if is_made && self.unfinished.insert(entered.id(), is_shared).is_some() {
+            // It is that of another name, and would get the rights of both.
+            return refused(FailureKind::Changed, "another folder took its place");
+        }
         let may_enter = self.tally.may_enter(&above.path(name), descriptor.as_fd());
         let equipped = may_enter.and_then(|()| match is_kept {
             true => Ok(None),
@@ -296,6 +309,9 @@ impl<W: Write> Receiver<'_, W> {
             let _ = rustix::fs::unlinkat(&open, name, AtFlags::REMOVEDIR);
         }
         let equipped = equipped?;
+        if is_made && is_shared && !self.options.dry_run {
+            made::bind(&descriptor, folder.id(), name);
+        }
         let owner = if is_kept { (None, None) } else { wanted.owner };
         let is_same = |found: FileFacts| {
             let has_mode = !sets_modes(&self.options) || found.mode & PLAIN == mode & PLAIN;
@@ -317,7 +333,7 @@ impl<W: Write> Receiver<'_, W> {
             keeps: is_kept,
             mode,
             time,
-            found_mode: equipped.or(found.map(|found| found.mode)).unwrap_or(UNFINISHED),
+            found_mode: equipped.or(found.map(|found| found.mode)).unwrap_or(0o700),
             is_own,
             owner,
             restore: Cell::new(None),
@@ -343,12 +359,6 @@ impl<W: Write> Receiver<'_, W> {
     }
 }
 
-/// Returns whether a folder of this mode was made by a transfer that did not finish it. It may have inherited the setgid
-/// bit.
-fn is_unfinished(mode: u32) -> bool {
-    mode & !0o2000 == UNFINISHED
-}
-
 /// Returns the place of a folder that is made for what comes.
 fn new_top(above: &Rc<Place>, name: &[u8], state: State, owner: WantedOwner) -> Rc<Place> {
     let mut place = Place::absent(above, name, true, state);
@@ -357,45 +367,3 @@ fn new_top(above: &Rc<Place>, name: &[u8], state: State, owner: WantedOwner) -> 
     place.found_mode = 0o700;
     Rc::new(place)
 }
-
-/// Checks that a folder is the one that was just made in another, as far as its mount, owner and mode tell: whoever owns
-/// the folder above can put another in its place before it is entered, and would have what goes into it, or lets others
-/// read it.
-///
-/// # Errors
-/// `changed`.
-fn check_made(above: &OwnedFd, folder: &OwnedFd, account: u32) -> Result<FileFacts, Failure> {
-    let facts =
-        |folder| FileFacts::of(folder).map_err(|error| Failure::of(error, "look at the folder"));
-    let (above_facts, facts) = (facts(above)?, facts(folder)?);
-    // A default access list may take bits of the owner away; nothing gives any to others.
-    let is_unfinished = facts.mode & 0o1077 == UNFINISHED & 0o1077;
-    let is_new = facts.owner.0 == account && is_unfinished;
-    if facts.is_on_mount_of(&above_facts) && (is_new || !keeps_owners(above)) {
-        return Ok(facts);
-    }
-    Err(Failure::new(FailureKind::Changed, "another folder took the place of the new one"))
-}
-
-/// Returns whether what this account makes in a folder is its own there, with the mode that it says, which not all file
-/// systems know.
-fn keeps_owners(folder: &OwnedFd) -> bool {
-    // vfat, exfat, ntfs3, FUSE, cifs, smb2, 9p, NFS, vboxsf.
-    const OTHERS: [u64; 9] = [
-        0x4d44,
-        0x2011_bab0,
-        0x7366_746e,
-        0x6573_5546,
-        0xff53_4d42,
-        0xfe53_4d42,
-        0x0102_1997,
-        0x6969,
-        0x786f_4256,
-    ];
-    let known = rustix::fs::fstatfs(folder).ok();
-    let magic = known.and_then(|system| u64::try_from(system.f_type).ok());
-    magic.is_none_or(|magic| !OTHERS.contains(&(magic & 0xffff_ffff)))
-}
-
-#[cfg(test)]
-mod tests;

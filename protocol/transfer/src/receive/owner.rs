@@ -1,16 +1,14 @@
 //! Whom an entry belongs to. Whether it may be given is found out before anything is written; it is given when all of it
 //! is there.
 
-use std::{
-    fs::File,
-    os::fd::{AsFd, OwnedFd},
-};
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::{
     fs::{AtFlags, CWD, Gid, Mode, OFlags, Uid},
     io::Errno,
 };
 
+use super::target::Target;
 use crate::{
     facts::{FileFacts, Sort, attributes::proc_path},
     failure::{Failure, FailureKind},
@@ -30,27 +28,43 @@ pub(super) fn of_new((user, group): WantedOwner, found: Option<&FileFacts>) -> W
     (user.or(has.map(|(user, _)| user)), group.or(has.map(|(_, group)| group)))
 }
 
-/// Finds out whether a new file can be given to its owner. It stays this account's until it is whole: only so a later
-/// transfer takes it up, and its owner changes nothing in it meanwhile.
+/// Returns whether a file would belong to another user than before.
+pub(super) fn is_changed((user, _): WantedOwner, found: &FileFacts) -> bool {
+    user.is_some_and(|user| user != found.owner.0)
+}
+
+/// Finds out whether a new file can be given to its owner, by a file without a name: whoever a part belonged to for a
+/// moment could have it open when it is whole. Where there are no such files it is found out when the part is whole.
 pub(super) fn try_owner(
-    file: &File,
+    folder: &OwnedFd,
+    target: &Target,
     wanted: WantedOwner,
     found: Option<&FileFacts>,
 ) -> Result<(), Failure> {
     let owner = of_new(wanted, found);
-    if owner == (None, None) {
+    let own = FileFacts::of(target.file()).map_err(|error| Failure::of(error, "look at it"))?;
+    if owns(owner, own.owner) {
         return Ok(());
     }
-    let own = FileFacts::of(file).map_err(|error| Failure::of(error, "look at it"))?;
     let text = match wanted {
         (None, None) => "keep the owner of the file that is there",
         _ => "give it to its owner",
     };
-    give(file, owner, own.owner).map_err(|error| Failure::of(error, text))?;
-    // The group may stay: it has no rights yet, and back to that of the folder not everybody may give it.
-    let back = (Some(own.owner.0), None);
-    let has = (owner.0.unwrap_or(own.owner.0), own.owner.1);
-    give(file, back, has).map_err(|error| Failure::of(error, "take it back until it is whole"))
+    let tried = match target {
+        // The group may stay: it has no rights yet, and back to that of the folder not everybody may give it.
+        Target::Unnamed(file) => {
+            let has = (owner.0.unwrap_or(own.owner.0), own.owner.1);
+            give(file, owner, own.owner).and_then(|()| give(file, (Some(own.owner.0), None), has))
+        }
+        Target::Partial { .. } | Target::InPlace(_) => {
+            let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
+            match rustix::fs::openat(folder, c".", flags, Mode::RUSR | Mode::WUSR) {
+                Ok(other) => give(other, owner, own.owner),
+                Err(_) => Ok(()),
+            }
+        }
+    };
+    tried.map_err(|error| Failure::of(error, text))
 }
 
 /// Gives an open file to its owner, unless it has it, also one that was opened by `O_PATH`.

@@ -20,7 +20,7 @@ use super::{
     Receiver,
     pending::{Offer, OfferedPart, Pending},
     place::{Place, State},
-    target,
+    sticky, target,
 };
 use crate::{
     beneath::opened_anew,
@@ -67,6 +67,9 @@ impl<W: Write> Receiver<'_, W> {
         // The digest of a short range could be guessed: byte by byte, with lengths of the sender's choice.
         let length = there - there.checked_rem(step).unwrap_or(there);
         if length == 0 && !matches!(part, OfferedPart::Own(_)) {
+            if let OfferedPart::Copied(Some(name)) = part {
+                remove(&open, &name);
+            }
             return None;
         }
         let digests = digests(&file, length, step, &self.cancel).ok()?;
@@ -78,7 +81,7 @@ impl<W: Write> Receiver<'_, W> {
     /// Gives up a part that was offered, of a file that fails before its content has begun.
     pub(super) fn withdraw(&mut self, place: &Place, offer: &Offer) {
         self.offers = self.offers.saturating_sub(1);
-        if let OfferedPart::Own(name) = &offer.part
+        if let OfferedPart::Own(name) | OfferedPart::Copied(Some(name)) = &offer.part
             && let State::There(folder) = &place.state
             && let Ok(open) = self.folders.open(folder)
         {
@@ -92,6 +95,10 @@ impl<W: Write> Receiver<'_, W> {
 #[derive(Default)]
 pub(super) struct Parts {
     place: Weak<Place>,
+    /// Others may put files there under any name, which they may have open.
+    is_shared: bool,
+    /// The groups that what is made there may have.
+    groups: [u32; 2],
     names: Vec<Vec<u8>>,
 }
 
@@ -104,6 +111,10 @@ impl Parts {
         }
         self.place = Rc::downgrade(place);
         self.names.clear();
+        let facts = FileFacts::of(folder).ok();
+        self.is_shared = facts.as_ref().is_none_or(|facts| sticky::is_shared(facts, account));
+        let group = rustix::process::getegid().as_raw();
+        self.groups = [group, facts.map_or(group, |facts| facts.owner.1)];
         // That of a destination may be one of `O_PATH`.
         let Ok(listed) = opened_anew(folder) else {
             return;
@@ -128,10 +139,11 @@ impl Parts {
     }
 
     /// Finds a partial file of a file. One that nobody writes is taken, the longest of several; the others are removed.
-    /// Of one that another transfer writes, which may wait for a client that was killed, the content is copied.
+    /// Of one that another transfer writes, which may wait for a client that was killed, the content is copied; also of
+    /// one that somebody else may have made and given this account, and has open still.
     fn find(&self, folder: &OwnedFd, name: &[u8], account: u32) -> Option<(File, OfferedPart)> {
         let prefix = name::partial_prefix(name);
-        let mut free: Option<(File, u64, &[u8])> = None;
+        let mut free: Option<(File, FileFacts, &[u8])> = None;
         let mut busy = None;
         let partials = self.names.iter().map(Vec::as_slice);
         for partial in partials.filter(|partial| partial.starts_with(&prefix)) {
@@ -143,12 +155,12 @@ impl Parts {
                 }
                 Opened::Foreign => continue,
             };
-            let is_longest = free.as_ref().is_none_or(|(_, size, _)| facts.size > *size);
+            let is_longest = free.as_ref().is_none_or(|(_, longest, _)| facts.size > longest.size);
             let removed = if facts.size == 0 {
                 // An empty one is of no use, and may be one that is only just made and not locked yet.
                 None
             } else if is_longest {
-                free.replace((file, facts.size, partial)).map(|(_, _, name)| name)
+                free.replace((file, facts, partial)).map(|(_, _, name)| name)
             } else {
                 Some(partial)
             };
@@ -157,14 +169,23 @@ impl Parts {
             }
         }
         match free {
-            Some((file, _, name)) => Some((file, OfferedPart::Own(name.to_vec()))),
-            None => busy.map(|file| (file, OfferedPart::Copied)),
+            Some((file, facts, name)) => {
+                let is_made_here = !self.is_shared && self.groups.contains(&facts.owner.1);
+                let name = name.to_vec();
+                let part = if is_made_here {
+                    OfferedPart::Own(name)
+                } else {
+                    OfferedPart::Copied(Some(name))
+                };
+                Some((file, part))
+            }
+            None => busy.map(|file| (file, OfferedPart::Copied(None))),
         }
     }
 }
 
-/// Removes a partial file. Where that fails nothing more can be done; a later transfer tries again.
-fn remove(folder: &OwnedFd, partial: &[u8]) {
+/// Removes a partial file of a folder. Where that fails nothing more can be done; a later transfer tries again.
+pub(super) fn remove(folder: &OwnedFd, partial: &[u8]) {
     let _ = rustix::fs::unlinkat(folder, partial, AtFlags::empty());
 }
 

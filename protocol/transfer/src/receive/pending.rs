@@ -45,8 +45,9 @@ pub(super) struct Offer {
 pub(super) enum OfferedPart {
     /// In the partial file of this name, which is this transfer's from now on.
     Own(Vec<u8>),
-    /// In a partial file that another transfer writes: what is gone on from is copied.
-    Copied,
+    /// In a partial file that another transfer writes, or that others may have open: what is gone on from is copied.
+    /// One of this name is removed then.
+    Copied(Option<Vec<u8>>),
     /// In the file that is there.
     InPlace,
 }

@@ -6,6 +6,7 @@ use rustix::io::Errno;
 
 use super::{pending::Pending, target::Target};
 use crate::{
+    facts::{FileFacts, PLAIN},
     failure::{Failure, FailureKind},
     limits,
 };
@@ -97,4 +98,18 @@ fn read_old(file: &File, room: &mut [u8], at: u64) -> Result<(), Failure> {
 
 fn changed(message: &str) -> Failure {
     Failure::new(FailureKind::Changed, message)
+}
+
+/// Returns the permission bits for a file's content.
+pub(super) fn mode_of_file(
+    announced: u32,
+    found: Option<&FileFacts>,
+    is_set: bool,
+    umask: u32,
+) -> u32 {
+    match found {
+        _ if is_set => announced & PLAIN,
+        Some(found) => found.mode & PLAIN,
+        None => announced & 0o777 & !umask,
+    }
 }

@@ -20,6 +20,7 @@ mod liars;
 mod metadata;
 mod new_folders;
 mod offers;
+mod others;
 mod owners;
 mod packed;
 mod places;

@@ -111,10 +111,10 @@ fn folders_that_may_not_be_written_arrive_and_are_brought_up_to_date() {
     set_mode(&from.join("a"), 0o555);
     run_once();
     // As an interrupted transfer leaves it.
-    set_mode(&to.join("a"), 0o1700);
+    set_mode(&to.join("a"), 0o5700);
     run_once();
     // And in a folder that hands its group on.
-    set_mode(&to.join("a"), 0o3700);
+    set_mode(&to.join("a"), 0o7700);
     assert!(transfer(&tree_options(), vec![source(&from)], named(&to)).summary().is_complete());
     assert_eq!(fs::metadata(to.join("a")).unwrap().mode() & 0o7777, 0o2555);
 }
@@ -129,8 +129,9 @@ fn a_destination_that_was_made_and_not_finished_is_finished() {
     fs::write(from.join("f"), b"content").unwrap();
     set_mode(&from, 0o755);
     for (mode, preserve, expected) in [
-        (0o1700, true, 0o755),
-        (0o1700, false, 0o755),
+        (0o5700, true, 0o755),
+        (0o5700, false, 0o755),
+        (0o1700, true, 0o1700),
         (0o1777, true, 0o1777),
         (0o700, true, 0o700),
     ] {

@@ -123,7 +123,7 @@ def _failure(
         return Failure("unreachable", message, f"Try `rcmd-client doctor {host}`, or a longer timeout.")
     if outcome == "timed_out" and late is not None:
         message = f"the copy with {host} was not done within {late:g} s, and was ended"
-        return Failure("", message, "What was copied stays. Run it again to go on, with a longer timeout.")
+        return Failure("", message, "What was copied stays. Run it again to go on, with a longer timeout; where dst was not there before, with exact=True.")
     if end is not None and end.failure is not None:
         return end.failure
     if outcome == "failed" and events.failures:
