@@ -107,6 +107,9 @@ pub(super) fn withheld(withheld: Withheld, said: Option<String>) -> (String, Opt
     (said.unwrap_or_else(|| message.to_owned()), hint)
 }
 
+/// From so many bytes on a rate says something of the link.
+const WORTH_A_RATE: u64 = 64 * 1024;
+
 /// Returns the line with all totals, such as `12 files sent (3.4 MiB), 1 failed; 2.3 s, 1.4 MiB/s`.
 pub(super) fn totals(summary: &Summary, took: Duration, is_dry: bool, is_push: bool) -> String {
     let counts = &summary.counts;
@@ -122,9 +125,11 @@ pub(super) fn totals(summary: &Summary, took: Duration, is_dry: bool, is_push: b
         Some(_) => 1,
     };
     let noun = if counts.sent == 1 { "file" } else { "files" };
-    let mut parts = vec![format!("{} {noun} {sent} ({})", number(counts.sent), size(counts.bytes))];
+    let bytes = if is_dry { size(counts.bytes) } else { content(counts.bytes, summary.crossed) };
+    let mut parts = vec![format!("{} {noun} {sent} ({bytes})", number(counts.sent))];
+    let made = if counts.made == 1 { "folder or link made" } else { "folders and links made" };
     for (count, what) in [
-        (counts.made, "folders and links made"),
+        (counts.made, made),
         (counts.adjusted, "adjusted"),
         (counts.unchanged, "unchanged"),
         (counts.skipped, "newer and left"),
@@ -145,10 +150,19 @@ pub(super) fn totals(summary: &Summary, took: Duration, is_dry: bool, is_push: b
     }
     let tenths = took.as_millis() / 100;
     text.push_str(&format!("; {}.{} s", tenths / 10, tenths % 10));
-    if let Some(rate) = rate(summary.crossed, took).filter(|_| summary.crossed > 0) {
+    if let Some(rate) = rate(summary.crossed, took).filter(|_| summary.crossed >= WORTH_A_RATE) {
         text.push_str(&format!(", {}/s", size(rate)));
     }
     text
+}
+
+/// Returns the size of contents, and what crossed of them if that was less: parts were there, they were packed, or only
+/// differences crossed.
+fn content(bytes: u64, crossed: u64) -> String {
+    match crossed < bytes / 10 * 9 {
+        true => format!("{}, of which {} crossed", size(bytes), size(crossed)),
+        false => size(bytes),
+    }
 }
 
 /// Returns bytes a second; none for too short a time.
@@ -213,6 +227,13 @@ mod tests {
     fn a_rate_takes_some_time() {
         assert_eq!(rate(1_000, Duration::from_secs(2)), Some(500));
         assert_eq!(rate(1_000, Duration::ZERO), None);
+    }
+
+    #[test]
+    fn what_crossed_is_told_where_it_was_less() {
+        assert_eq!(content(6 << 20, 8_313), "6.0 MiB, of which 8.1 KiB crossed");
+        assert_eq!(content(6 << 20, 6 << 20), "6.0 MiB");
+        assert_eq!(content(0, 0), "0 B");
     }
 
     #[test]
