@@ -21,20 +21,22 @@ use tokio::{
     time::timeout,
 };
 use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
+use tracing::warn;
 
 pub use self::{
-    listener::Listener,
-    strangers::{Place, Shed, Strangers, network},
+    listener::{Accepts, Listener},
+    strangers::{Neighbourhood, Place, Shed, Strangers},
 };
 
 /// The most connections that the kernel holds until they are accepted; its own limit may be lower
 /// (listen(2)).
 const BACKLOG: u32 = 4096;
 /// Listens on an address; port 0 takes one that is free. `all` are the addresses that are listened on
-/// together: if one of IPv4 has the same port, `[::]` is for IPv6 alone.
+/// together: if one of IPv4 has the same port, `[::]` is for IPv6 alone. An address that this host does not have
+/// (yet, as when the network comes up later) is listened on all the same, and that is logged.
 ///
 /// # Errors
-/// Fails when the address is taken or not ours.
+/// Fails when the address is taken.
 fn bind(address: SocketAddr, all: &[SocketAddr]) -> io::Result<TcpListener> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
@@ -46,7 +48,17 @@ fn bind(address: SocketAddr, all: &[SocketAddr]) -> io::Result<TcpListener> {
     }
     // A program that starts again gets its port while old connections are still in TIME_WAIT.
     socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
+    match socket.bind(address) {
+        Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
+            match address {
+                SocketAddr::V4(_) => rustix::net::sockopt::set_ip_freebind(&socket, true)?,
+                SocketAddr::V6(_) => rustix::net::sockopt::set_ipv6_freebind(&socket, true)?,
+            }
+            socket.bind(address)?;
+            warn!(%address, "this host does not have the address now; it is served as soon as it does");
+        }
+        bound => bound?,
+    }
     socket.listen(BACKLOG)
 }
 
@@ -169,6 +181,17 @@ mod tests {
         bind(both[1], &both).unwrap();
         // By itself `[::]` also serves IPv4, and so its port is taken here.
         assert_eq!(bind(both[1], &both[1..]).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[tokio::test]
+    async fn an_address_that_comes_later_is_listened_on_now() {
+        // Reserved for documentation (RFC 5737, RFC 3849).
+        let v4 = bind(address("192.0.2.77:0"), &[]).unwrap().local_addr().unwrap();
+        assert!(v4.port() > 0 && v4.ip() == address("192.0.2.77:0").ip(), "{v4}");
+        if TcpSocket::new_v6().is_ok() {
+            let v6 = bind(address("[2001:db8::77]:0"), &[]).unwrap();
+            assert!(v6.local_addr().unwrap().port() > 0);
+        }
     }
 
     #[test]

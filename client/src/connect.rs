@@ -3,6 +3,8 @@
 //! [`Client::connect`](crate::Client::connect) takes the steps together. Each failure has kind `unreachable` or
 //! `tls`, and names host and address and a command to try next.
 
+mod socket;
+
 use std::{
     io::{self, ErrorKind},
     net::SocketAddr,
@@ -31,6 +33,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
+pub use self::socket::Socket;
 use crate::{
     config::Config,
     error::{AddressErrors, Error},
@@ -48,11 +51,14 @@ const STAGGER: Duration = Duration::from_millis(250);
 const PAUSES: [Duration; 3] =
     [Duration::from_millis(20), Duration::from_millis(100), Duration::from_millis(500)];
 
-/// Looks up all addresses of a target, in the order in which they will be tried.
+/// Looks up all addresses of a target, in the order in which they will be tried. A Unix socket has none.
 ///
 /// # Errors
 /// Kind `unreachable`: the name is unknown, or was not found by `deadline`.
 pub async fn resolve(target: &Target, deadline: Instant) -> Result<Vec<SocketAddr>, Error> {
+    if target.socket_path().is_some() {
+        return Ok(Vec::new());
+    }
     let lookup = lookup_host((target.host.as_str(), target.port));
     let source = match timeout_at(deadline, lookup).await {
         Ok(Ok(addresses)) => {
@@ -70,6 +76,25 @@ pub async fn resolve(target: &Target, deadline: Instant) -> Result<Vec<SocketAdd
 
 fn late(what: &'static str) -> io::Error {
     io::Error::new(ErrorKind::TimedOut, what)
+}
+
+/// Connects to a target: by its Unix socket if it has one, else by TCP as [`tcp`] does.
+///
+/// # Errors
+/// Kind `unreachable`: nothing answered by `deadline`.
+pub async fn socket(
+    target: &Target,
+    addresses: &[SocketAddr],
+    deadline: Instant,
+) -> Result<Socket, Error> {
+    let Some(path) = target.socket_path() else {
+        return tcp(target, addresses, deadline).await.map(Socket::Tcp);
+    };
+    let connected = match timeout_at(deadline, Socket::to_path(path)).await {
+        Ok(connected) => connected,
+        Err(_) => Err(late("no answer in time")),
+    };
+    connected.map_err(|source| Error::ConnectLocally { target: Box::new(target.clone()), source })
 }
 
 /// Connects by TCP to the first address that answers. After 250 ms, or when an address fails, the next address is
@@ -126,19 +151,19 @@ fn tuned(stream: TcpStream) -> TcpStream {
 pub async fn tls(
     config: &Config,
     target: &Target,
-    tcp: TcpStream,
+    socket: Socket,
     deadline: Instant,
-) -> Result<TlsStream<TcpStream>, Error> {
-    handshake(config, target, tcp, deadline).await.map_err(|dial_error| dial_error.error)
+) -> Result<TlsStream<Socket>, Error> {
+    handshake(config, target, socket, deadline).await.map_err(|dial_error| dial_error.error)
 }
 
 async fn handshake(
     config: &Config,
     target: &Target,
-    tcp: TcpStream,
+    socket: Socket,
     deadline: Instant,
-) -> Result<TlsStream<TcpStream>, DialError> {
-    let address = tcp.peer_addr().map_or_else(|_| "?".to_owned(), |address| address.to_string());
+) -> Result<TlsStream<Socket>, DialError> {
+    let address = socket.peer();
     let failed = |why: Option<Explanation>, source: io::Error| {
         let (why, hint) = match why {
             Some(why) => (why.reason, Some(sentence(&why.hint))),
@@ -152,7 +177,7 @@ async fn handshake(
         let no_name = "a certificate cannot contain this name";
         lasting(io::Error::new(ErrorKind::InvalidInput, no_name))
     })?;
-    let connecting = TlsConnector::from(Arc::clone(&config.tls)).connect(name, tcp);
+    let connecting = TlsConnector::from(Arc::clone(&config.tls)).connect(name, socket);
     let mut stream = match timeout_at(deadline, connecting).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
@@ -195,7 +220,7 @@ fn refusal(config: &Config, target: &Target, error: io::Error) -> Result<Error, 
 pub async fn hello(
     config: &Config,
     target: &Target,
-    stream: TlsStream<TcpStream>,
+    stream: TlsStream<Socket>,
     deadline: Instant,
 ) -> Result<Hello, Error> {
     let mut connection = Connection::new(Box::new(stream), Compression::Off);
@@ -241,7 +266,7 @@ impl Host {
     /// Connects as [`Host::connect`] does, and tries again within the same deadline if the handshake was cut off.
     /// Nothing was requested of the host yet, and a host with too many unauthenticated peers drops some at
     /// random.
-    pub(crate) async fn connect_again(&self) -> Result<TlsStream<TcpStream>, DialError> {
+    pub(crate) async fn connect_again(&self) -> Result<TlsStream<Socket>, DialError> {
         let deadline = Instant::now() + self.config.connect_timeout;
         for pause in PAUSES {
             match self.connect(deadline).await {
@@ -254,12 +279,12 @@ impl Host {
         self.connect(deadline).await
     }
 
-    /// Connects: look-up, TCP and TLS under one deadline.
-    async fn connect(&self, deadline: Instant) -> Result<TlsStream<TcpStream>, DialError> {
+    /// Connects: look-up, socket and TLS under one deadline.
+    async fn connect(&self, deadline: Instant) -> Result<TlsStream<Socket>, DialError> {
         let Self { config, target } = self;
         let not_final = |error| DialError { error, is_final: false };
         let mut addresses = resolve(target, deadline).await.map_err(not_final)?;
-        if let Some(family) = config.family {
+        if let Some(family) = config.family.filter(|_| target.socket_path().is_none()) {
             addresses.retain(|address| family.has(address));
             if addresses.is_empty() {
                 let reason = format!("it has no {family} address");
@@ -268,7 +293,7 @@ impl Host {
                 return Err(not_final(Error::Resolve { target, source }));
             }
         }
-        let stream = tcp(target, &addresses, deadline).await.map_err(not_final)?;
+        let stream = socket(target, &addresses, deadline).await.map_err(not_final)?;
         handshake(config, target, stream, deadline).await
     }
 }

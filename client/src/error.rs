@@ -67,6 +67,14 @@ pub enum Error {
         /// The result of each address.
         source: AddressErrors,
     },
+    /// The Unix socket of the host accepted no connection.
+    #[error("cannot reach {}: {source}", place(target))]
+    ConnectLocally {
+        /// The target.
+        target: Box<Target>,
+        /// The error of the system, or that it did not answer in time.
+        source: io::Error,
+    },
     /// The TLS handshake failed on this side.
     #[error("TLS with {} ({address}) failed: {why}", place(target))]
     Handshake {
@@ -155,9 +163,10 @@ impl Error {
             | Self::Handshake { .. }
             | Self::Refused { .. } => ErrorKind::Tls,
             Self::RenewalLock { .. } => ErrorKind::LocalIo,
-            Self::Resolve { .. } | Self::Connect { .. } | Self::Hello { .. } => {
-                ErrorKind::Unreachable
-            }
+            Self::Resolve { .. }
+            | Self::Connect { .. }
+            | Self::ConnectLocally { .. }
+            | Self::Hello { .. } => ErrorKind::Unreachable,
             Self::Protocol(_) => ErrorKind::Protocol,
             Self::Randomness(_) => ErrorKind::Resources,
             Self::Request(error) | Self::Answer(error) => error.kind,
@@ -189,6 +198,7 @@ impl Error {
                 Some(hint.clone())
             }
             Self::Connect { target, .. }
+            | Self::ConnectLocally { target, .. }
             | Self::Hello { target, .. }
             | Self::Handshake { target, .. } => Some(format!("Try `rcmd-client doctor {target}`.")),
             Self::Protocol(error) => error.failure().hint,
@@ -218,11 +228,12 @@ fn of_name(target: &Target) -> String {
     target.name.as_ref().map(|name| format!(", the address of {name}")).unwrap_or_default()
 }
 
-/// Returns host and port, also the default port, after the name of the target if it has one.
+/// Returns host and port, also the default port, or the Unix socket, after the name of the target if it has one.
 fn place(target: &Target) -> String {
-    let address = match target.host.contains(':') {
-        true => format!("[{}]:{}", target.host, target.port),
-        false => format!("{}:{}", target.host, target.port),
+    let address = match (target.socket_path(), target.host.contains(':')) {
+        (Some(_), _) => target.host.clone(),
+        (None, true) => format!("[{}]:{}", target.host, target.port),
+        (None, false) => format!("{}:{}", target.host, target.port),
     };
     match &target.name {
         Some(name) => format!("{name} at {address}"),

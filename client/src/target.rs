@@ -3,6 +3,7 @@
 use std::{
     fmt,
     net::{Ipv6Addr, SocketAddr},
+    path::Path,
     str::FromStr,
 };
 
@@ -11,10 +12,14 @@ use rcmd_protocol::limits::PORT;
 /// The longest DNS name, in bytes (RFC 1035, section 2.3.4).
 const LONGEST_NAME: usize = 253;
 
+/// The beginning of the address of a Unix socket, before its path.
+pub(crate) const UNIX: &str = "unix:";
+
 /// A host and its port: `NAME`, `NAME:PORT`, `ADDRESS`, `ADDRESS:PORT`, `[V6]` or `[V6]:PORT`.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Target {
-    /// A name or an address; an IPv6 address has no brackets.
+    /// A name or an address; an IPv6 address has no brackets. `unix:PATH` is a Unix socket of this machine, which
+    /// only `hosts.toml` can name, and has no port.
     pub host: String,
     /// The port; 7263 by default.
     pub port: u16,
@@ -76,6 +81,12 @@ impl Target {
     #[must_use]
     pub fn certificate_name(&self) -> &str {
         self.certificate.as_deref().unwrap_or(&self.host)
+    }
+
+    /// Returns the path of the Unix socket by which the host is reached, if it is reached by one.
+    #[must_use]
+    pub fn socket_path(&self) -> Option<&Path> {
+        self.host.strip_prefix(UNIX).map(Path::new)
     }
 }
 

@@ -16,6 +16,7 @@ pub(crate) mod folders;
 pub(crate) mod judging;
 pub(crate) mod locks;
 mod pace;
+pub(crate) mod presence;
 mod queue;
 pub(crate) mod slots;
 #[cfg(test)]

@@ -165,7 +165,7 @@ impl Audit {
             peer: peer.user().to_owned(),
             groups: peer.identity().groups().iter().map(ToString::to_string).collect(),
             break_glass: peer.identity().is_break_glass(),
-            address: peer.address().to_string(),
+            address: peer.origin().to_string(),
             mode: request.mode().to_string(),
             asked: Asked::of(request, &self.settings.redactor, BEGINNING),
             size: (size > BEGINNING).then_some(size as u64),
@@ -232,7 +232,7 @@ impl Audit {
         let Question { mode, asked, size, digest } = question;
         let event = Event::Ask {
             peer: peer.user().to_owned(),
-            address: peer.address().to_string(),
+            address: peer.origin().to_string(),
             mode,
             asked,
             size,
@@ -304,7 +304,7 @@ impl Audit {
     pub fn cut(&self, peer: &Peer, reason: &str) {
         let event = Event::Cut {
             peer: peer.user().to_owned(),
-            address: peer.address().to_string(),
+            address: peer.origin().to_string(),
             reason: reason.to_owned(),
         };
         drop(self.shared.order(move |writer| writer.note_late(event.bounded())));

@@ -7,10 +7,7 @@ pub mod manual;
 pub mod policy;
 pub mod status;
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    path::PathBuf,
-};
+use std::path::PathBuf;
 
 use clap::{
     CommandFactory as _, Parser, Subcommand,
@@ -21,11 +18,10 @@ use rcmd_certs::{
     secret::Confidential,
     text::{self, Complaint},
 };
-use rcmd_protocol::limits::PORT;
 use tracing::level_filters::LevelFilter;
 
 use self::{audit::AuditCommand, policy::PolicyCommand};
-use crate::daemon::log::LogFormat;
+use crate::{config::listen::ListenAddress, daemon::log::LogFormat};
 
 /// The examples of both helps.
 const EXAMPLES: &str = "\
@@ -104,30 +100,6 @@ pub fn complaint(error: &clap::Error) -> Complaint {
     }
 }
 
-/// Reads an address to listen on.
-///
-/// # Errors
-/// The fault of the address, and what to write.
-fn listen_address(typed: &str) -> Result<SocketAddr, String> {
-    if let Ok(address) = typed.parse() {
-        return Ok(address);
-    }
-    let bare = typed.trim_start_matches('[').trim_end_matches(']');
-    if let Ok(address) = bare.parse::<IpAddr>() {
-        return Err(format!("the port is missing; write {}", SocketAddr::new(address, PORT)));
-    }
-    let port = typed.trim_start_matches(['*', ':']);
-    Err(match port.parse::<u16>() {
-        Ok(port) => format!(
-            "the address is missing; write 127.0.0.1:{port} for clients on this machine only, or \
-             0.0.0.0:{port} for all"
-        ),
-        Err(_) => {
-            format!("host names are not looked up; write an IP address, as in 127.0.0.1:{PORT}")
-        }
-    })
-}
-
 /// The options of the server itself.
 #[derive(Debug, clap::Args)]
 pub struct ServerOptions {
@@ -137,8 +109,11 @@ pub struct ServerOptions {
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
     /// Listen here; repeatable [default: 127.0.0.1:7263]
-    #[arg(long, value_name = "ADDR:PORT", value_parser = listen_address)]
-    pub listen: Vec<SocketAddr>,
+    ///
+    /// ADDR:PORT, where port 0 takes one that is free; unix:PATH, a Unix socket; or fd, the sockets that the service
+    /// manager passes to the server.
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub listen: Vec<ListenAddress>,
     /// Check configuration and certificates, then exit
     #[arg(long)]
     pub check_config: bool,
@@ -272,24 +247,6 @@ mod tests {
         assert!(complaint(&error).hint.contains("without a subcommand serves"));
         let error = Cli::try_parse_from(["rcmd-server", "statsu"]).unwrap_err();
         assert!(complaint(&error).hint.contains("status"));
-    }
-
-    #[test]
-    fn an_address_to_listen_on_is_whole_or_says_what_to_write() {
-        assert_eq!(listen_address("[::1]:7").unwrap().port(), 7);
-        for (typed, write) in [
-            ("7263", "0.0.0.0:7263 for all"),
-            (":7263", "127.0.0.1:7263 for clients on this machine"),
-            ("*:80", "0.0.0.0:80 for all"),
-            ("10.0.0.1", "write 10.0.0.1:7263"),
-            ("::1", "write [::1]:7263"),
-            ("[::1]", "write [::1]:7263"),
-            ("localhost:7263", "an IP address, as in 127.0.0.1:7263"),
-            ("", "an IP address, as in 127.0.0.1:7263"),
-        ] {
-            let said = listen_address(typed).unwrap_err();
-            assert!(said.contains(write), "{typed}: {said}");
-        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The settings of a running server, from `server.toml` and the flags.
 
 pub(crate) mod limits;
+pub(crate) mod listen;
 pub(crate) mod quota;
 #[cfg(test)]
 mod tests;
@@ -23,7 +24,10 @@ use serde::Deserialize;
 
 use crate::{
     audit::{self, AuditFile},
-    config::limits::{LISTENERS, Limits},
+    config::{
+        limits::{LISTENERS, Limits},
+        listen::{ListenAddress, ListenSource},
+    },
     policy::{Host, Vocabulary},
     process::Spawn,
     units::Span,
@@ -42,8 +46,10 @@ const LONG_QUIET: Duration = Duration::from_secs(120);
 /// The settings of a server.
 #[derive(Clone, Debug)]
 pub(crate) struct ServerSettings {
-    /// The addresses to listen on.
-    pub listen: Vec<SocketAddr>,
+    /// The places to listen.
+    pub listen: Vec<ListenAddress>,
+    /// Where these come from.
+    pub listen_source: ListenSource,
     /// The certificate, the key, and the authorities to trust.
     pub identity: ServerFiles,
     /// The server's other files.
@@ -58,6 +64,8 @@ pub(crate) struct ServerSettings {
     pub grace: Duration,
     /// The time for which the exit of a command is kept.
     pub retain: Duration,
+    /// The time without connections and commands after which the server ends; `None` if it stays.
+    pub idle_exit: Option<Duration>,
     /// The time for which a connection is silent before a ping is sent.
     pub keepalive: Duration,
     /// The PATH of commands.
@@ -112,10 +120,11 @@ struct PolicyFile {
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct ConfigFile {
-    listen: Vec<SocketAddr>,
+    listen: Option<Vec<ListenAddress>>,
     grace: Span,
     retain: Span,
     keepalive: Span,
+    idle_exit: Option<Span>,
     path: String,
     spawn: Spawn,
     limits: Limits,
@@ -127,10 +136,11 @@ struct ConfigFile {
 impl Default for ConfigFile {
     fn default() -> Self {
         Self {
-            listen: vec![SocketAddr::from(([127, 0, 0, 1], wire::PORT))],
+            listen: None,
             grace: Span(Duration::from_secs(10)),
             retain: Span(Duration::from_secs(600)),
             keepalive: Span(wire::KEEPALIVE),
+            idle_exit: None,
             path: PATH.to_owned(),
             spawn: Spawn::Auto,
             limits: Limits::default(),
@@ -179,17 +189,23 @@ impl ServerSettings {
     ///
     /// # Errors
     /// The error in the file, with line and column.
-    pub(crate) fn load(layout: &Layout, listen: Vec<SocketAddr>) -> Result<Self, ConfigError> {
+    pub(crate) fn load(layout: &Layout, listen: Vec<ListenAddress>) -> Result<Self, ConfigError> {
         let path = layout.server_toml();
         let text = read(&path)?;
         let mut file: ConfigFile =
             toml::from_str(&text).map_err(|error| syntax(&path, &text, &error))?;
-        if !listen.is_empty() {
-            file.listen = listen;
-        }
-        file.check(&path)?;
+        let (listen, listen_source) = match file.listen.take() {
+            _ if !listen.is_empty() => (listen, ListenSource::Flag),
+            Some(listen) => (listen, ListenSource::File),
+            None => {
+                let address = SocketAddr::from(([127, 0, 0, 1], wire::PORT));
+                (vec![ListenAddress::Tcp(address)], ListenSource::Default)
+            }
+        };
+        file.check(&path, &listen)?;
         Ok(Self {
-            listen: file.listen,
+            listen,
+            listen_source,
             identity: ServerFiles::from(layout),
             data: DataFiles {
                 policy: layout.policy(),
@@ -202,6 +218,7 @@ impl ServerSettings {
             grace: file.grace.0,
             retain: file.retain.0,
             keepalive: file.keepalive.0,
+            idle_exit: file.idle_exit.map(|span| span.0),
             path: file.path,
             spawn: file.spawn,
             limits: file.limits,
@@ -211,18 +228,18 @@ impl ServerSettings {
 }
 
 impl ConfigFile {
-    fn check(&self, path: &Path) -> Result<(), ConfigError> {
+    fn check(&self, path: &Path, listen: &[ListenAddress]) -> Result<(), ConfigError> {
         let refuse = |name, value: String, remedy| {
             let value = without_long_words(&value);
             Err(ConfigError::Value { path: path.to_owned(), name, value, remedy })
         };
-        if self.listen.is_empty() {
+        if listen.is_empty() {
             let remedy =
                 "write addresses, as in [\"0.0.0.0:7263\"], or leave it out for 127.0.0.1:7263";
             return refuse("listen", "[]".to_owned(), remedy);
         }
-        if self.listen.len() > LISTENERS {
-            let value = format!("{} addresses", self.listen.len());
+        if listen.len() > LISTENERS {
+            let value = format!("{} addresses", listen.len());
             return refuse("listen", value, "write at most 1000, or 0.0.0.0 for all interfaces");
         }
         if let Some(folder) = self.path.split(':').find(|folder| !folder.starts_with('/')) {
@@ -237,10 +254,12 @@ impl ConfigFile {
             return refuse(name, format!("{value:?}"), "use only A-Z a-z 0-9 . _ @ + -");
         }
         let hour = Duration::from_secs(3600);
+        let idle_exit = self.idle_exit.unwrap_or(Span(hour));
         let spans = [
             ("grace", self.grace, Duration::ZERO, hour, "write at most 1h"),
             ("retain", self.retain, Duration::ZERO, 24 * hour, "write at most 24h"),
             ("keepalive", self.keepalive, Duration::from_millis(100), hour, "write 100ms to 1h"),
+            ("idle_exit", idle_exit, Duration::from_millis(1), 24 * hour, "write 1ms to 24h"),
         ];
         let out =
             spans.into_iter().find(|(_, span, least, most, _)| span.0 < *least || span.0 > *most);

@@ -1,42 +1,40 @@
 //! A server from its start to its end: it loads its files, listens, and obeys signals.
 
 pub(crate) mod instance;
+mod listening;
+mod local_socket;
 pub mod log;
+mod manager;
 pub(crate) mod notices;
 mod reload;
 mod renewal;
 mod shutdown;
 mod upkeep;
 
-use std::{
-    io::{self, Write as _},
-    net::SocketAddr,
-    path::Path,
-    sync::Arc,
-};
+use std::{path::Path, sync::Arc};
 
 use anyhow::{Context as _, Result};
-use rcmd_certs::{
-    Layout,
-    listen::{Listener, Strangers},
-    signature::Signer,
-};
+use rcmd_certs::{Layout, signature::Signer};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::{info, warn};
+use tracing::warn;
 
 use self::{
     instance::InstanceFile,
+    manager::ServiceManager,
     notices::{CANT_SPAWN, log_policy, log_spawn, warn_of_certificates},
-    shutdown::{StopSignal, shutdown},
+    shutdown::{StopSignal, leave, shutdown},
     upkeep::Upkeep,
 };
 use crate::{
     audit::Audit,
-    config::{ServerSettings, limits::Limits},
+    config::{
+        ServerSettings,
+        limits::{DRAIN, HELD_DRAIN, Limits},
+        listen::ListenAddress,
+    },
     job::idempotency::IdempotencyLog,
-    net::listener,
     policy::{self, Rules},
-    process::{self, Processes},
+    process::{self, FromManager, Processes},
     state::ServerState,
     trust::Trust,
 };
@@ -62,7 +60,7 @@ impl Loaded {
     ///
     /// # Errors
     /// The file that can't be used, and the reason.
-    pub fn load(dir: Option<&Path>, listen: Vec<SocketAddr>) -> Result<Self> {
+    pub fn load(dir: Option<&Path>, listen: Vec<ListenAddress>) -> Result<Self> {
         let layout = Layout::for_host(dir);
         let settings = ServerSettings::load(&layout, listen)?;
         let trust = Trust::load(&layout)?;
@@ -73,32 +71,33 @@ impl Loaded {
     }
 }
 
-/// Prepares the process for a server. The process must not have a second thread yet.
+/// Prepares the process for a server, and returns what the service manager passed to it. The process must not have a
+/// second thread yet.
 ///
 /// # Errors
-/// If the kernel refuses.
-pub fn prepare() -> Result<()> {
+/// If the kernel refuses, or what was passed does not fit together.
+pub fn prepare() -> Result<FromManager> {
     process::prepare_self().context("the server cannot set up its own process")
 }
 
-/// Runs a server until it is stopped, in a process that was prepared for it.
+/// Runs a server until it is stopped, in a process that was prepared for it. `passed` is what [`prepare`] returned.
 ///
 /// # Errors
 /// The reason why it can't start, with the file or address and advice on what to do.
-pub fn run(loaded: Loaded) -> Result<()> {
+pub fn run(loaded: Loaded, passed: FromManager) -> Result<()> {
     let settings = &loaded.settings;
     warn_of_certificates(settings);
     log_policy(settings, &loaded.policy);
     let audit = Audit::open(&settings.audit, Signer::of(&settings.identity)?)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let served = runtime.block_on(serve(loaded, Arc::clone(&audit)));
+    let served = runtime.block_on(serve(loaded, passed, Arc::clone(&audit)));
     // No task is left then, so nothing is written after the end.
     drop(runtime);
     audit.close();
     served
 }
 
-async fn serve(loaded: Loaded, audit: Arc<Audit>) -> Result<()> {
+async fn serve(loaded: Loaded, passed: FromManager, audit: Arc<Audit>) -> Result<()> {
     let Loaded { layout, settings, limits, trust, policy } = loaded;
     let idempotency = IdempotencyLog::open(&settings.data.keys)?;
     let (processes, why) = Processes::new(settings.spawn, &limits.tree).context(CANT_SPAWN)?;
@@ -126,44 +125,48 @@ async fn serve(loaded: Loaded, audit: Arc<Audit>) -> Result<()> {
     renewal::begin(&layout, &state).await;
     // All that may fail is made before the server listens.
     let upkeep = Upkeep::prepare()?;
-    let listening = listen(&state)?;
+    let manager = Arc::new(ServiceManager::of(&passed));
+    let mut listening = listening::listen(&state, passed.sockets)?;
     // For `rcmd-server status`; a server that can't write the file runs all the same.
-    let _instance = InstanceFile::begin(&layout, listening)
+    let _instance = InstanceFile::begin(&layout, listening.addresses.clone())
         .inspect_err(|error| warn!(%error, "`rcmd-server status` will not see this server"));
-    upkeep.start(&layout, &state, hangup)?;
-    let again = tokio::select! {
-        () = terminate.recv() => &mut terminate,
-        () = interrupt.recv() => &mut interrupt,
+    upkeep.start(&layout, &state, &manager, hangup)?;
+    let addresses: Vec<_> = listening.addresses.iter().map(ToString::to_string).collect();
+    manager.ready(&format!("listening on {}", addresses.join(", "))).await;
+    let is_held = listening.is_held;
+    let idle = idle_exit(&state, is_held);
+    let watched = manager.keep_watchdog(&mut listening.pulses, &state);
+    let lived = async {
+        let again = tokio::select! {
+            () = terminate.recv() => &mut terminate,
+            () = interrupt.recv() => &mut interrupt,
+            () = idle => {
+                manager.stopping("idle").await;
+                return leave(&state).await;
+            }
+        };
+        manager.stopping("waiting for commands to end").await;
+        let drain = if is_held { HELD_DRAIN } else { DRAIN };
+        shutdown(&state, drain, again).await;
     };
-    shutdown(&state, again).await;
+    tokio::select! {
+        () = watched => {}
+        () = lived => {}
+    }
     Ok(())
 }
 
-/// Starts to listen; returns the addresses, with the ports that were taken.
-fn listen(state: &Arc<ServerState>) -> Result<Vec<SocketAddr>> {
-    let limits = &state.settings.limits;
-    info!(
-        running = limits.running,
-        queued = limits.queued,
-        connections = limits.connections,
-        unauthenticated = limits.unauthenticated,
-        "limits"
-    );
-    let strangers = Arc::new(Strangers::new(limits.unauthenticated));
-    let mut listeners = Vec::new();
-    let all = &state.settings.listen;
-    for &address in all {
-        let listener = Listener::bind(address, all).with_context(|| {
-            format!("cannot listen on {address}; choose another with --listen ADDR:PORT")
-        })?;
-        listeners.push(listener);
+/// Waits until the server has been idle for the time that the configuration says, and closes it for guests. Waits for
+/// ever if it says none, or if nobody would start another server: `is_held` is true if the service manager does.
+async fn idle_exit(state: &ServerState, is_held: bool) {
+    match state.settings.idle_exit {
+        Some(time) if is_held => state.presence.closed_when_idle_for(time).await,
+        Some(_) => {
+            warn!(
+                "idle_exit has no effect: this server has sockets of its own, and nobody would start it again"
+            );
+            std::future::pending().await
+        }
+        None => std::future::pending().await,
     }
-    let mut out = io::stdout();
-    let addresses = listeners.iter().map(Listener::address).collect();
-    for listener in listeners {
-        writeln!(out, "listening on {}", listener.address())?;
-        state.tasks.spawn(listener::serve(listener, Arc::clone(state), Arc::clone(&strangers)));
-    }
-    out.flush()?;
-    Ok(addresses)
 }

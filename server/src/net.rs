@@ -4,3 +4,4 @@ mod accept;
 pub(crate) mod connection;
 pub(crate) mod listener;
 mod pending;
+pub(crate) mod pulse;

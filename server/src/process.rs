@@ -71,7 +71,7 @@ pub use self::{
     plan::{Credentials, Folder, Handed, Plan},
     program::{Digest, OwnProgram, Program, Sealed, Writable},
     resolve::Draft,
-    self_setup::{descriptor_limit, own_program, prepare_self},
+    self_setup::{FromManager, PassedSocket, descriptor_limit, own_program, prepare_self},
     signal::SignalSender,
     tree::{Survivor, Tree, TreeKill},
 };

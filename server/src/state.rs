@@ -1,15 +1,9 @@
 //! The state that all connections of a server share.
 
-use std::{
-    io,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::{io, sync::Arc};
 
 use arc_swap::ArcSwap;
-use rcmd_certs::{Identity, signature::Signer};
+use rcmd_certs::{Identity, listen::Strangers, signature::Signer};
 use rcmd_protocol::{
     frame::{Frame, Hello, ServerHello, capability},
     ids::Instance,
@@ -24,6 +18,7 @@ use crate::{
         folders::OpenFolders,
         judging::JudgingShares,
         locks::Locks,
+        presence::Presence,
         slots::{ConnectionSlot, ConnectionSlots},
         turns::Turns,
     },
@@ -65,12 +60,16 @@ pub(crate) struct ServerState {
     pub turns: StateTurns,
     /// The folders that transfers hold open before they begin.
     pub folders: Arc<OpenFolders>,
+    /// The places of peers that have not shown who they are.
+    pub strangers: Arc<Strangers>,
+    /// Those for whom the server stays although it may end when it is idle.
+    pub presence: Arc<Presence>,
     /// The tracker of all tasks of the server.
     pub tasks: TaskTracker,
     /// The token that is cancelled to end all connections.
     pub closing: CancellationToken,
     instance: Instance,
-    draining: AtomicBool,
+    draining: CancellationToken,
     slots: Arc<ConnectionSlots>,
 }
 
@@ -119,7 +118,10 @@ impl ServerState {
             grace: settings.grace,
             retain: settings.retain,
         };
-        let registry = Arc::new(Registry::new(limits.channels, settings.retain));
+        let presence = Presence::new();
+        let registry =
+            Arc::new(Registry::new(limits.channels, settings.retain, Arc::clone(&presence)));
+        let strangers = Arc::new(Strangers::new(limits.unauthenticated));
         let slots = Arc::new(ConnectionSlots::new(limits.connections));
         let folders = OpenFolders::new(limits.folders, FOLDERS_OF_EACH);
         settings.limits = limits;
@@ -140,10 +142,12 @@ impl ServerState {
                 retries: Turns::new("handshakes with two hellos", RETRIES),
             },
             folders,
+            strangers,
+            presence,
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
             instance: Instance::random()?,
-            draining: AtomicBool::new(false),
+            draining: CancellationToken::new(),
             slots,
         })
     }
@@ -186,12 +190,17 @@ impl ServerState {
 
     /// Returns whether the server no longer starts commands.
     pub(crate) fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
+        self.draining.is_cancelled()
     }
 
     /// Makes the server start no further commands.
     pub(crate) fn drain(&self) {
-        self.draining.store(true, Ordering::Relaxed);
+        self.draining.cancel();
+    }
+
+    /// Returns the token that is cancelled when the server starts no further commands.
+    pub(crate) fn draining(&self) -> &CancellationToken {
+        &self.draining
     }
 
     /// Takes a slot for one more connection of this identity.

@@ -1,10 +1,12 @@
 //! A real `rcmd-server`, as a child of the test.
 
 use std::ffi::OsString;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -24,6 +26,8 @@ pub(crate) struct Launch {
     pub(crate) verbose: bool,
     /// The address to listen on; port 0 means any port.
     pub(crate) listen: SocketAddr,
+    /// The socket that is passed to the server as by a service manager, in place of an address.
+    pub(crate) passed: Option<Arc<TcpListener>>,
     pub(crate) args: Vec<OsString>,
     pub(crate) env: Vec<(OsString, OsString)>,
     /// The limits, each with its name for prlimit(1) and the value of both the soft and the hard
@@ -35,6 +39,24 @@ pub(crate) struct Launch {
     /// The lines of sh that change what the server finds where, in a mount namespace of its own.
     pub(crate) mounts: Vec<String>,
 }
+
+/// Returns a command that runs another with a socket that is passed to it, as sd_listen_fds(3) says.
+///
+/// # Panics
+///
+/// When no descriptor is left.
+#[must_use]
+pub fn passing(socket: &TcpListener, program: &Command) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", PASS, "sh"]).arg(program.get_program()).args(program.get_args());
+    let socket = socket.try_clone().expect("a descriptor");
+    command.env_remove("RCMD_DIR").stdin(Stdio::from(OwnedFd::from(socket)));
+    command
+}
+
+/// Lines of sh that pass the socket on standard input to a program as sd_listen_fds(3) says.
+const PASS: &str = "exec 3<&0 </dev/null
+    LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=rcmd exec \"$@\"";
 
 impl Launch {
     fn command(&self) -> Result<Command> {
@@ -56,14 +78,23 @@ impl Launch {
             words.push(tool("prlimit")?);
             words.extend(self.limits.iter().map(|(name, n)| format!("--{name}={n}:{n}").into()));
         }
+        if self.passed.is_some() {
+            words.extend(["sh", "-c", PASS, "sh"].map(OsString::from));
+        }
         words.push(self.program.clone().into());
         words.extend(["--dir".into(), self.dir.clone().into()]);
-        words.extend(["--listen".into(), self.listen.to_string().into()]);
+        if self.passed.is_none() {
+            words.extend(["--listen".into(), self.listen.to_string().into()]);
+        }
         words.extend(self.verbose.then(|| "--verbose".into()));
         words.extend(self.args.iter().cloned());
 
         let mut command = Command::new(words.remove(0));
-        command.args(words).current_dir(&self.dir).env_remove("RCMD_DIR").stdin(Stdio::null());
+        command.args(words).current_dir(&self.dir).env_remove("RCMD_DIR");
+        command.stdin(match &self.passed {
+            Some(socket) => Stdio::from(OwnedFd::from(socket.try_clone()?)),
+            None => Stdio::null(),
+        });
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         if self.own_group {

@@ -73,7 +73,11 @@ impl Serving {
                 .map_err(|source| ServeError::Listen { address: address.to_string(), source })
         });
         let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
-        let addresses: Vec<SocketAddr> = listeners.iter().map(Listener::address).collect();
+        let addresses = listeners.iter().zip(&wanted).map(|(listener, wanted)| {
+            let address = wanted.to_string();
+            listener.address().map_err(|source| ServeError::Listen { address, source })
+        });
+        let addresses = addresses.collect::<Result<Vec<SocketAddr>, _>>()?;
         state.listening(&reached_by(&addresses, &options.names))?;
         state.publish(now)?;
         let config = upkeep::listener_config(&state, now)?;

@@ -4,7 +4,7 @@ use std::{io, mem, net::SocketAddr, time::Duration};
 
 use rustix::io::Errno;
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
     task::yield_now,
     time::sleep,
 };
@@ -19,11 +19,44 @@ const IN_A_ROW: u32 = 16;
 /// The time until the next attempt when connections can't be accepted.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// A kind of socket that accepts connections.
+pub trait Accepts {
+    /// The accepted stream.
+    type Stream;
+    /// Where a connection comes from, as far as the kind of socket tells.
+    type From;
+
+    /// Accepts one connection.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: no connection is lost.
+    fn accept_one(&self) -> impl Future<Output = io::Result<(Self::Stream, Self::From)>> + Send;
+}
+
+impl Accepts for TcpListener {
+    type Stream = TcpStream;
+    type From = SocketAddr;
+
+    async fn accept_one(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        let (stream, address) = self.accept().await?;
+        Ok((stream, plain(address)))
+    }
+}
+
+impl Accepts for UnixListener {
+    type Stream = UnixStream;
+    type From = ();
+
+    async fn accept_one(&self) -> io::Result<(UnixStream, ())> {
+        // The address of a client's own end says nothing: it can be any name, and mostly is none.
+        self.accept().await.map(|(stream, _)| (stream, ()))
+    }
+}
+
 /// A socket that listens.
 #[derive(Debug)]
-pub struct Listener {
-    socket: TcpListener,
-    address: SocketAddr,
+pub struct Listener<A = TcpListener> {
+    socket: A,
     in_a_row: u32,
     /// True if an error that concerns every connection has come since one was accepted.
     is_stuck: bool,
@@ -34,16 +67,24 @@ impl Listener {
     /// Listens on an address, which is one of `all`; port 0 takes one that is free.
     ///
     /// # Errors
-    /// Fails when the address is taken or not ours.
+    /// Fails when the address is taken.
     pub fn bind(address: SocketAddr, all: &[SocketAddr]) -> io::Result<Self> {
-        let socket = bind(address, all)?;
-        let address = socket.local_addr()?;
-        Ok(Self { socket, address, in_a_row: 0, is_stuck: false, is_pause_due: false })
+        bind(address, all).map(Self::new)
     }
 
     /// Returns the address, with the port that was taken.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    ///
+    /// # Errors
+    /// If the kernel does not tell it.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+}
+
+impl<A: Accepts> Listener<A> {
+    /// Returns a listener of a socket that listens already.
+    pub fn new(socket: A) -> Self {
+        Self { socket, in_a_row: 0, is_stuck: false, is_pause_due: false }
     }
 
     /// Accepts the next connection. No error ends the socket: a trouble is logged once, until a connection is accepted
@@ -52,7 +93,7 @@ impl Listener {
     ///
     /// # Cancel safety
     /// Cancel safe: no connection is lost.
-    pub async fn accept(&mut self, strangers: &Strangers, remedy: &str) -> (TcpStream, SocketAddr) {
+    pub async fn accept(&mut self, strangers: &Strangers, remedy: &str) -> (A::Stream, A::From) {
         loop {
             if self.is_pause_due {
                 sleep(PAUSE).await;
@@ -62,13 +103,13 @@ impl Listener {
                 self.in_a_row = 0;
                 yield_now().await;
             }
-            let error = match self.socket.accept().await {
-                Ok((stream, address)) => {
+            let error = match self.socket.accept_one().await {
+                Ok(accepted) => {
                     self.in_a_row += 1;
                     if mem::take(&mut self.is_stuck) {
                         info!("connections are accepted again");
                     }
-                    return (stream, plain(address));
+                    return accepted;
                 }
                 Err(error) if is_of_one_peer(&error) => continue,
                 Err(error) => error,

@@ -7,6 +7,7 @@
 
 use std::{
     collections::HashMap,
+    fmt,
     hash::{BuildHasher as _, RandomState},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -41,17 +42,42 @@ struct Places {
     random: RandomState,
 }
 
+/// Where a stranger comes from, as far as it shares its places with others from there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Neighbourhood {
+    /// A part of the network.
+    Network(IpAddr),
+    /// An account of this host, by its user ID.
+    Account(u32),
+}
+
+impl Neighbourhood {
+    /// Returns the neighbourhood of an address: the part of the network that it is in.
+    pub fn of(address: IpAddr) -> Self {
+        Self::Network(network(address))
+    }
+}
+
+impl fmt::Display for Neighbourhood {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Network(network) => network.fmt(f),
+            Self::Account(uid) => write!(f, "uid {uid}"),
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Taken {
-    network: IpAddr,
+    from: Neighbourhood,
     has_greeted: bool,
     shed: oneshot::Sender<()>,
 }
 
-/// The strangers of one kind, by the network that they come from.
+/// The strangers of one kind, by where they come from.
 #[derive(Debug, Default)]
 struct Group {
-    networks: HashMap<IpAddr, Vec<u64>>,
+    networks: HashMap<Neighbourhood, Vec<u64>>,
     count: usize,
 }
 
@@ -65,18 +91,18 @@ impl Strangers {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a place for a peer with this address. At the limit, another peer must go.
-    pub fn enter(self: &Arc<Self>, from: IpAddr) -> (Place, Shed) {
+    /// Takes a place for a peer from there. At the limit, another peer must go.
+    pub fn enter(self: &Arc<Self>, from: Neighbourhood) -> (Place, Shed) {
         let mut places = self.places();
         while places.taken.len() >= self.limit {
             let silent = places.greeting.count <= self.limit / 2 && places.silent.count > 0;
             places.shed_one(silent);
         }
         places.entered += 1;
-        let (number, network) = (places.entered, network(from));
+        let number = places.entered;
         let (shed, told) = oneshot::channel();
-        places.taken.insert(number, Taken { network, has_greeted: false, shed });
-        places.silent.add(network, number);
+        places.taken.insert(number, Taken { from, has_greeted: false, shed });
+        places.silent.add(from, number);
         (Place { strangers: Arc::clone(self), number }, Shed(told))
     }
 
@@ -94,9 +120,9 @@ impl Place {
         let mut places = self.strangers.places();
         let Some(taken) = places.taken.get_mut(&self.number) else { return };
         if !std::mem::replace(&mut taken.has_greeted, true) {
-            let network = taken.network;
-            places.silent.remove(network, self.number);
-            places.greeting.add(network, self.number);
+            let from = taken.from;
+            places.silent.remove(from, self.number);
+            places.greeting.add(from, self.number);
         }
     }
 }
@@ -135,32 +161,32 @@ impl Places {
     fn remove(&mut self, number: u64) -> Option<Taken> {
         let taken = self.taken.remove(&number)?;
         let group = if taken.has_greeted { &mut self.greeting } else { &mut self.silent };
-        group.remove(taken.network, number);
+        group.remove(taken.from, number);
         Some(taken)
     }
 }
 
 impl Group {
-    fn add(&mut self, network: IpAddr, number: u64) {
-        self.networks.entry(network).or_default().push(number);
+    fn add(&mut self, from: Neighbourhood, number: u64) {
+        self.networks.entry(from).or_default().push(number);
         self.count += 1;
     }
 
-    fn remove(&mut self, network: IpAddr, number: u64) {
-        let Some(numbers) = self.networks.get_mut(&network) else { return };
+    fn remove(&mut self, from: Neighbourhood, number: u64) {
+        let Some(numbers) = self.networks.get_mut(&from) else { return };
         if let Some(at) = numbers.iter().position(|&other| other == number) {
             numbers.swap_remove(at);
             self.count -= 1;
         }
         if numbers.is_empty() {
-            self.networks.remove(&network);
+            self.networks.remove(&from);
         }
     }
 }
 
 /// Returns the part of the network that an address is in, as mostly belongs to one owner: 256 addresses of IPv4,
 /// a site of IPv6 (RFC 6177).
-pub fn network(of: IpAddr) -> IpAddr {
+fn network(of: IpAddr) -> IpAddr {
     match of.to_canonical() {
         IpAddr::V4(ip) => Ipv4Addr::from_bits(ip.to_bits() & (u32::MAX << 8)).into(),
         IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << 80)).into(),
@@ -173,6 +199,10 @@ mod tests {
 
     fn ip(text: &str) -> IpAddr {
         text.parse().unwrap()
+    }
+
+    fn at(text: &str) -> Neighbourhood {
+        Neighbourhood::of(ip(text))
     }
 
     /// Returns whether a stranger was told to go.
@@ -188,9 +218,12 @@ mod tests {
     #[test]
     fn a_flood_from_one_network_pushes_out_itself() {
         let strangers = Arc::new(Strangers::new(16));
-        let mut honest = strangers.enter(ip("192.0.2.1"));
+        let mut honest = strangers.enter(at("192.0.2.1"));
         let mut flood: Vec<_> = (0..10_000_u32)
-            .map(|n| strangers.enter(Ipv4Addr::from_bits(0x0a00_0000 | n & 0xff).into()))
+            .map(|n| {
+                strangers
+                    .enter(Neighbourhood::of(Ipv4Addr::from_bits(0x0a00_0000 | n & 0xff).into()))
+            })
             .collect();
         assert!(!is_shed(&mut honest.1));
         assert_eq!(staying(&mut flood), 15);
@@ -199,7 +232,7 @@ mod tests {
 
     #[test]
     fn who_has_greeted_has_half_of_the_places_safe_from_the_silent_and_the_reverse() {
-        let (strangers, from) = (Arc::new(Strangers::new(16)), ip("192.0.2.1"));
+        let (strangers, from) = (Arc::new(Strangers::new(16)), at("192.0.2.1"));
         let mut greeted: Vec<_> = (0..8).map(|_| strangers.enter(from)).collect();
         greeted.iter().for_each(|(place, _)| place.greet());
         let mut silent: Vec<_> = (0..1000).map(|_| strangers.enter(from)).collect();
@@ -217,7 +250,7 @@ mod tests {
 
     #[test]
     fn within_a_network_it_goes_by_lot_so_that_not_the_oldest_goes_first() {
-        let (strangers, from) = (Arc::new(Strangers::new(64)), ip("2001:db8::1"));
+        let (strangers, from) = (Arc::new(Strangers::new(64)), at("2001:db8::1"));
         let stays = |_| {
             let mut first = strangers.enter(from);
             let _others: Vec<_> = (0..64).map(|_| strangers.enter(from)).collect();
@@ -231,8 +264,8 @@ mod tests {
     #[test]
     fn a_place_is_given_back_and_one_can_be_freed() {
         let strangers = Arc::new(Strangers::new(2));
-        let (one, _) = strangers.enter(ip("192.0.2.1"));
-        let (two, mut told) = strangers.enter(ip("192.0.2.2"));
+        let (one, _) = strangers.enter(at("192.0.2.1"));
+        let (two, mut told) = strangers.enter(at("192.0.2.2"));
         two.greet();
         drop(one);
         assert!(strangers.shed() && is_shed(&mut told));
@@ -241,6 +274,18 @@ mod tests {
         let places = strangers.places();
         assert!(places.taken.is_empty() && places.silent.networks.is_empty());
         assert!(places.greeting.networks.is_empty() && places.greeting.count == 0);
+    }
+
+    #[test]
+    fn a_flood_of_one_account_pushes_out_itself() {
+        let strangers = Arc::new(Strangers::new(16));
+        let mut others: Vec<_> = [at("192.0.2.1"), Neighbourhood::Account(0)]
+            .into_iter()
+            .map(|from| strangers.enter(from))
+            .collect();
+        let mut flood: Vec<_> =
+            (0..1000).map(|_| strangers.enter(Neighbourhood::Account(1000))).collect();
+        assert_eq!((staying(&mut others), staying(&mut flood)), (2, 14));
     }
 
     #[test]

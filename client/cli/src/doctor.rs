@@ -26,7 +26,7 @@ const STEPS: [&str; 6] = ["certificate", "resolve", "tcp", "tls", "hello", "comm
 
 /// The advice if nothing listens at the address, or something between drops packets.
 const TCP_HINT: &str = "On the host, check whether rcmd-server runs, and on which address and port \
-    (`ss -ltn`); if it does, check the firewalls between.";
+    (`ss -ltn`, or `ss -lx` for Unix sockets); if it does, check the firewalls between.";
 
 /// The advice if something answers, and only the host knows the reason of the failure.
 const HOST_HINT: &str = "On the host, check which program listens there (`ss -ltnp`), and what the log of rcmd-server says \
@@ -91,21 +91,21 @@ impl Account {
         let addresses = connect::resolve(target, deadline).await.map_err(WireError::from);
         let found = addresses.as_ref().map(|addresses| {
             let list: Vec<_> = addresses.iter().map(|address| address.ip().to_string()).collect();
-            list.join(", ")
+            match target.socket_path() {
+                Some(_) => "a Unix socket of this machine: no name to look up".to_owned(),
+                None => list.join(", "),
+            }
         });
         self.step(found.map_err(WireError::clone))?;
         let Ok(addresses) = addresses else {
             return self.rest();
         };
 
-        let tcp = connect::tcp(target, &addresses, deadline).await.map_err(WireError::from);
-        let reached = tcp.as_ref().map_err(WireError::clone).map(|stream| {
-            stream.peer_addr().map_or_else(|error| error.to_string(), |peer| peer.to_string())
-        });
-        self.step(reached)?;
-        let Ok(tcp) = tcp else { return self.rest() };
+        let socket = connect::socket(target, &addresses, deadline).await.map_err(WireError::from);
+        self.step(socket.as_ref().map(connect::Socket::peer).map_err(WireError::clone))?;
+        let Ok(socket) = socket else { return self.rest() };
 
-        let tls = connect::tls(&config, target, tcp, deadline).await.map_err(WireError::from);
+        let tls = connect::tls(&config, target, socket, deadline).await.map_err(WireError::from);
         self.step(
             tls.as_ref().map(|stream| session(stream.get_ref().1)).map_err(WireError::clone),
         )?;

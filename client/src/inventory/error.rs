@@ -84,7 +84,8 @@ impl InventoryFault {
             Self::Unknown { known, .. } => format!("The settings are {known}."),
             Self::Later(_) => "Remove it; a host is reached only by its address.".to_owned(),
             Self::Kind { key, .. } if key == "address" => {
-                "The port has a setting of its own: port = 7263.".to_owned()
+                "The port has a setting of its own: port = 7263. A Unix socket is `unix:/run/rcmd/rcmd.sock`."
+                    .to_owned()
             }
             Self::Kind { .. } => "Correct the line, or remove it.".to_owned(),
             Self::Script(_) => {

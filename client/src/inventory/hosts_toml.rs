@@ -22,6 +22,7 @@ use super::{
     error::{InventoryError, InventoryFault},
     name,
 };
+use crate::target::UNIX;
 
 /// The largest file, in bytes: enough for some hundred thousand hosts.
 const MAX_FILE: u64 = 16 << 20;
@@ -119,11 +120,14 @@ impl Reader<'_> {
             match key.get_ref().as_ref() {
                 "address" => {
                     let address = text_of(key, value, "a name or an address, in quotes")?;
-                    if address.starts_with("unix:") {
-                        return Err((value.span(), InventoryFault::Later("unix:")));
-                    }
-                    let wanted = "a name or an address without a port";
-                    entry.address = Some(as_address(address).ok_or_else(|| kind(wanted))?);
+                    let (read, wanted) = match address.starts_with(UNIX) {
+                        true => (
+                            as_socket(address),
+                            "unix: and the absolute path of a socket, of at most 107 bytes",
+                        ),
+                        false => (as_address(address), "a name or an address without a port"),
+                    };
+                    entry.address = Some(read.ok_or_else(|| kind(wanted))?);
                 }
                 "port" => {
                     let port = value.get_ref().as_integer().filter(|port| port.radix() == 10);
@@ -216,6 +220,14 @@ fn check(name: &Key<'_>, kind: &'static str, wrong: Option<String>) -> Result<()
             Err((name.span(), InventoryFault::Name { kind, name: name_text, why }))
         }
     }
+}
+
+/// Returns the address of a Unix socket, `unix:PATH`, if the text is one (unix(7)). The name of a host never contains a
+/// control character, and neither does this.
+pub(super) fn as_socket(text: &str) -> Option<String> {
+    let path = text.strip_prefix(UNIX)?;
+    let is_path = path.starts_with('/') && !path.ends_with('/');
+    (is_path && path.len() <= 107 && !path.contains(char::is_control)).then(|| text.to_owned())
 }
 
 /// Returns a name, or an address without brackets, if the text is valid and has no port.

@@ -70,6 +70,9 @@ pub(crate) const STOP_TO_TERM: Duration = Duration::from_secs(2);
 pub(crate) const OUTPUT_OPEN: Duration = Duration::from_secs(2);
 /// The time for commands to end by themselves after the server received SIGTERM.
 pub(crate) const DRAIN: Duration = Duration::from_secs(10);
+/// The same where the service manager holds the socket: a client that connects meanwhile waits for the next server, and
+/// gives up after 10 s.
+pub(crate) const HELD_DRAIN: Duration = Duration::from_secs(4);
 /// The time between SIGTERM and SIGKILL for commands when the server stops.
 pub(crate) const DRAIN_TERM_TO_KILL: Duration = Duration::from_secs(2);
 /// The time for a connection to take its last frames when the server ends it.

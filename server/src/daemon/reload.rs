@@ -13,32 +13,33 @@ use crate::{
     state::ServerState,
 };
 
-/// Reloads the limits of identities, and returns the policy's vocabulary. If the file is invalid, the
-/// old ones stay in use.
-fn reload_settings(layout: &Layout, state: &ServerState) -> Vocabulary {
+/// Reloads the limits of identities, and returns the policy's vocabulary and whether the file is valid. If it is not,
+/// the old ones stay in use.
+fn reload_settings(layout: &Layout, state: &ServerState) -> (Vocabulary, bool) {
     let audit = &state.jobs.audit;
     match ServerSettings::load(layout, state.settings.listen.clone()) {
         Ok(settings) => {
             state.relimit(&settings.limits);
             audit.reloaded("limits", None, None);
             info!("limits of identities reloaded");
-            settings.vocabulary
+            (settings.vocabulary, true)
         }
         Err(error) => {
             audit.reloaded("limits", Some(error.to_string()), None);
             error!(%error, "limits not reloaded; they and the policy's vocabulary stay as they were");
-            state.policy.load().vocabulary()
+            (state.policy.load().vocabulary(), false)
         }
     }
 }
 
-/// Reloads limits, policy, certificates and keys. Each that is invalid leaves the old one in use.
-/// Waits for the disk.
+/// Reloads limits, policy, certificates and keys. Each that is invalid leaves the old one in use; returns the names of
+/// these. Waits for the disk.
 ///
 /// # Panics
 /// Outside a tokio runtime, whose tasks notify the jobs of the new policy.
-pub(super) fn reload(layout: &Layout, state: &ServerState) {
-    let vocabulary = reload_settings(layout, state);
+pub(super) fn reload(layout: &Layout, state: &ServerState) -> Vec<&'static str> {
+    let (vocabulary, is_valid) = reload_settings(layout, state);
+    let mut failed = if is_valid { Vec::new() } else { vec!["limits"] };
     let (settings, audit) = (&state.settings, &state.jobs.audit);
     match policy::file::load(&settings.data.policy, &settings.host, vocabulary) {
         Ok(policy) => {
@@ -54,6 +55,7 @@ pub(super) fn reload(layout: &Layout, state: &ServerState) {
         Err(error) => {
             audit.reloaded("policy", Some(error.to_string()), None);
             error!(%error, "policy not reloaded; the old one stays in use");
+            failed.push("policy");
         }
     }
     match state.reload_trust("certificates") {
@@ -61,6 +63,10 @@ pub(super) fn reload(layout: &Layout, state: &ServerState) {
             warn_of_certificates(&state.settings);
             info!("certificates reloaded");
         }
-        Err(error) => error!(%error, "certificates not reloaded; the old ones stay in use"),
+        Err(error) => {
+            error!(%error, "certificates not reloaded; the old ones stay in use");
+            failed.push("certificates");
+        }
     }
+    failed
 }

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
 use crate::{
-    config::limits::{CLOSE, DRAIN, DRAIN_TERM_TO_KILL},
+    config::limits::{CLOSE, DRAIN_TERM_TO_KILL},
     job::{Message, Urgency},
     process::SignalSender,
     state::ServerState,
@@ -40,8 +40,9 @@ impl StopSignal {
     }
 }
 
-/// Stops a server in order after the signal `again`. Another signal of this kind skips the current wait.
-pub(super) async fn shutdown(state: &Arc<ServerState>, again: &mut StopSignal) {
+/// Stops a server in order after the signal `again`: commands have the time `drain` to end by themselves. Another
+/// signal of this kind skips the current wait.
+pub(super) async fn shutdown(state: &Arc<ServerState>, drain: Duration, again: &mut StopSignal) {
     state.drain();
     info!(
         signal = again.name,
@@ -49,7 +50,7 @@ pub(super) async fn shutdown(state: &Arc<ServerState>, again: &mut StopSignal) {
         running = state.registry.live(),
         "stopping: waiting for commands to end"
     );
-    if !ended_within(state, DRAIN, again).await {
+    if !ended_within(state, drain, again).await {
         tell_all(state, Urgency::Term);
         // After SIGTERM, the job itself sends SIGKILL after the same time.
         if !ended_within(state, DRAIN_TERM_TO_KILL, again).await {
@@ -61,6 +62,17 @@ pub(super) async fn shutdown(state: &Arc<ServerState>, again: &mut StopSignal) {
     }
     // The exits are being sent; a client that has them closes its connection.
     sleep(Duration::from_millis(100)).await;
+    close(state).await;
+}
+
+/// Ends a server that nobody uses.
+pub(super) async fn leave(state: &ServerState) {
+    state.drain();
+    info!("stopping: nobody has been here for the time of idle_exit");
+    close(state).await;
+}
+
+async fn close(state: &ServerState) {
     state.closing.cancel();
     state.tasks.close();
     let _ = timeout(CLOSE, state.tasks.wait()).await;

@@ -12,7 +12,7 @@ use tokio::{
     signal::unix::Signal,
 };
 
-use super::{reload::reload, renewal};
+use super::{manager::ServiceManager, reload::reload, renewal};
 use crate::state::ServerState;
 
 /// The runtime of the thread. When it is dropped, a look-up of the authority's name that hangs is
@@ -40,16 +40,18 @@ impl Upkeep {
         self,
         layout: &Layout,
         state: &Arc<ServerState>,
+        manager: &Arc<ServiceManager>,
         hangup: Signal,
     ) -> io::Result<()> {
         let (layout, state, serving) = (layout.clone(), Arc::clone(state), Handle::current());
+        let manager = Arc::clone(manager);
         let counted = state.tasks.token();
         let work = move || {
             let Some(runtime) = &self.0 else { return };
             runtime.block_on(async {
                 tokio::select! {
                     () = state.closing.cancelled() => {}
-                    () = obey(&layout, &state, &serving, hangup) => {}
+                    () = obey(&layout, &state, &manager, &serving, hangup) => {}
                     () = renewal::tend(&layout, &state) => {}
                 }
             });
@@ -66,11 +68,25 @@ impl Drop for Upkeep {
 }
 
 /// Reloads the files at each signal. Never returns.
-async fn obey(layout: &Layout, state: &ServerState, serving: &Handle, mut hangup: Signal) {
+async fn obey(
+    layout: &Layout,
+    state: &ServerState,
+    manager: &ServiceManager,
+    serving: &Handle,
+    mut hangup: Signal,
+) {
     while hangup.recv().await.is_some() {
-        // Jobs are notified by tasks of the server's runtime.
-        let _serving = serving.enter();
-        reload(layout, state);
+        manager.reloading().await;
+        let failed = {
+            // Jobs are notified by tasks of the server's runtime.
+            let _serving = serving.enter();
+            reload(layout, state)
+        };
+        let status = match failed.as_slice() {
+            [] => "reloaded".to_owned(),
+            failed => format!("not reloaded, the log says why: {}", failed.join(", ")),
+        };
+        manager.ready(&status).await;
     }
     std::future::pending().await
 }

@@ -16,7 +16,7 @@ use rcmd_protocol::{
 };
 
 pub(crate) use self::reservation::{Counted, KeyReservation, Reservation};
-use crate::{config::limits::RETAINED, job::JobHandle};
+use crate::{admission::presence::Presence, config::limits::RETAINED, job::JobHandle};
 
 /// The jobs of a server. An entry exists before its job does anything, and leaves a tombstone, so
 /// that a late attach is answered that the job is gone, not that it never existed.
@@ -25,6 +25,8 @@ pub(crate) struct Registry {
     jobs: Mutex<Jobs>,
     channels: usize,
     tombstone: Duration,
+    /// Where each job is a guest, as long as its end is kept.
+    presence: Arc<Presence>,
 }
 
 #[derive(Debug, Default)]
@@ -66,8 +68,8 @@ pub(crate) enum Lookup {
 impl Registry {
     /// Makes a registry for `channels` jobs at once, which keeps a tombstone for the time
     /// `tombstone`.
-    pub(crate) fn new(channels: usize, tombstone: Duration) -> Self {
-        Self { jobs: Mutex::default(), channels, tombstone }
+    pub(crate) fn new(channels: usize, tombstone: Duration, presence: Arc<Presence>) -> Self {
+        Self { jobs: Mutex::default(), channels, tombstone, presence }
     }
 
     fn jobs<T>(&self, act: impl FnOnce(&mut Jobs) -> T) -> T {

@@ -1,11 +1,11 @@
 //! Accepting one peer: from a socket to an authenticated peer, under limits and absolute
 //! deadlines.
 
-use std::{net::SocketAddr, os::fd::AsFd, sync::Arc};
+use std::{os::fd::AsFd, sync::Arc};
 
 use rcmd_certs::{
     explain,
-    listen::{self, Answer, Strangers},
+    listen::{self, Answer},
     tls,
 };
 use rcmd_protocol::{
@@ -21,11 +21,11 @@ use tracing::warn;
 
 use super::pending::{self, HelloGuard};
 use crate::{
-    admission::slots::ConnectionSlot,
+    admission::{presence::Guest, slots::ConnectionSlot},
     config::limits::LINGER,
     net::connection,
     state::ServerState,
-    trust::{Peer, Way},
+    trust::{Peer, PeerOrigin},
 };
 
 /// A peer that is known.
@@ -36,27 +36,25 @@ struct Admitted<S> {
     hello_guard: HelloGuard,
 }
 
-/// Accepts a peer that comes from `address` over any socket.
-pub(super) fn accept<S>(
-    state: &Arc<ServerState>,
-    strangers: &Arc<Strangers>,
-    stream: S,
-    address: SocketAddr,
-) where
+/// Accepts a peer that comes from `origin`, over any stream of bytes. The server stays for it as long as it is there.
+pub(super) fn accept<S>(state: &Arc<ServerState>, stream: S, origin: PeerOrigin, guest: Guest)
+where
     S: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static,
 {
     let limits = &state.settings.limits;
     let deadline = Instant::now() + limits.handshake.0;
-    let (hello_guard, mut overdue) = pending::enter(strangers, address.ip(), deadline);
+    let (hello_guard, mut overdue) =
+        pending::enter(&state.strangers, origin.neighbourhood(), deadline);
     let task = {
         let state = Arc::clone(state);
         async move {
+            let _guest = guest;
             let admitted = tokio::select! {
                 // A peer whose proof is here has shown who it is before it is sent away.
                 biased;
-                admitted = admit(&state, stream, address, hello_guard) => admitted,
+                admitted = admit(&state, stream, origin, hello_guard) => admitted,
                 reason = overdue.reason() => {
-                    warn!(peer = %address, reason, "refused");
+                    warn!(peer = %origin, reason, "refused");
                     None
                 }
             };
@@ -66,7 +64,7 @@ pub(super) fn accept<S>(
             tokio::select! {
                 biased;
                 () = connection::serve(state, peer, slot, tls, hello_guard) => {}
-                reason = overdue.reason() => warn!(peer = %address, reason, "refused"),
+                reason = overdue.reason() => warn!(peer = %origin, reason, "refused"),
             }
         }
     };
@@ -78,7 +76,7 @@ pub(super) fn accept<S>(
 async fn admit<S>(
     state: &ServerState,
     stream: S,
-    address: SocketAddr,
+    origin: PeerOrigin,
     mut hello_guard: HelloGuard,
 ) -> Option<Admitted<S>>
 where
@@ -92,15 +90,15 @@ where
             Answer::Keys => &state.turns.handshakes,
             Answer::Retry => &state.turns.retries,
         };
-        let network = listen::network(address.ip()).to_string();
+        let neighbourhood = origin.neighbourhood().to_string();
         // No deadline of a handshake is later than the patience of the turns, so that nobody goes on without one.
-        turns.take(&network).await.ok()
+        turns.take(&neighbourhood).await.ok()
     };
     let mut tls = match listen::handshake(stream, config, turn, listen::has_left).await {
         Ok(tls) => tls,
         Err((error, stream)) => {
             let own = Some(state.settings.identity.cert.as_path());
-            warn!(peer = %address, reason = %explain::server_reason(&error, own), "refused");
+            warn!(peer = %origin, reason = %explain::server_reason(&error, own), "refused");
             if let Some(stream) = stream {
                 listen::linger(stream, LINGER).await;
             }
@@ -110,15 +108,15 @@ where
     tls.get_mut().1.set_buffer_limit(Some(tls::AHEAD));
     let session = tls.get_ref().1;
     if let Err(error) = tls::check_alpn(session) {
-        warn!(peer = %address, reason = %error, "refused");
+        warn!(peer = %origin, reason = %error, "refused");
         dismiss(tls, None).await;
         return None;
     }
     let chain = session.peer_certificates().unwrap_or_default();
-    let peer = match Peer::of(chain, clients, address, Way::Tcp) {
+    let peer = match Peer::of(chain, clients, origin) {
         Ok(peer) => peer,
         Err(error) => {
-            warn!(peer = %address, reason = %error, "refused");
+            warn!(peer = %origin, reason = %error, "refused");
             dismiss(tls, Some(WireError::new(ErrorKind::Tls, error.to_string()))).await;
             return None;
         }

@@ -1,8 +1,8 @@
 //! Peers that have not greeted yet: how long each may take, and why one is sent away.
 
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
-use rcmd_certs::listen::{Place, Shed, Strangers};
+use rcmd_certs::listen::{Neighbourhood, Place, Shed, Strangers};
 use tokio::{sync::oneshot, time::Instant};
 
 /// The stay of a peer before its hello, which ends when this is dropped.
@@ -23,10 +23,10 @@ pub(super) struct Overdue {
     deadline: Instant,
 }
 
-/// Takes a place for one more peer, which connects from the address `from`.
+/// Takes a place for one more peer, which comes from `from`.
 pub(super) fn enter(
     strangers: &Arc<Strangers>,
-    from: IpAddr,
+    from: Neighbourhood,
     deadline: Instant,
 ) -> (HelloGuard, Overdue) {
     let (place, shed) = strangers.enter(from);
@@ -76,7 +76,7 @@ impl Overdue {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{net::IpAddr, time::Duration};
 
     use tokio::time::timeout;
 
@@ -85,7 +85,7 @@ mod tests {
     fn enter_two() -> ((HelloGuard, Overdue), (HelloGuard, Overdue)) {
         let strangers = Arc::new(Strangers::new(1));
         let deadline = Instant::now() + Duration::from_secs(10);
-        let from = IpAddr::from([192, 0, 2, 1]);
+        let from = Neighbourhood::of(IpAddr::from([192, 0, 2, 1]));
         (enter(&strangers, from, deadline), enter(&strangers, from, deadline))
     }
 

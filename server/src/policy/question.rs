@@ -85,7 +85,7 @@ pub(super) fn utf8(bytes: &[u8]) -> Option<&str> {
 impl RequestContext {
     /// Returns the context of a request of this peer.
     pub fn of(peer: &Peer, time: SystemTime) -> Self {
-        Self { source: peer.address().ip(), way: peer.way(), time }
+        Self { source: peer.origin().address().ip(), way: peer.origin().way(), time }
     }
 
     /// Returns the context rounded down to the second, the precision that rules see.

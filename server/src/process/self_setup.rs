@@ -5,6 +5,8 @@
 )]
 #![allow(unsafe_code)]
 
+mod manager;
+
 use std::{
     fs::{self, File},
     io, mem, ptr,
@@ -18,9 +20,11 @@ use rustix::{
     process::{Resource, getrlimit, umask},
 };
 
+pub use self::manager::{FromManager, PassedSocket};
 use super::program::{OwnProgram, Sealed};
 
-/// Sets up the server's own process, once, before it has a second thread.
+/// Sets up the server's own process, once, before it has a second thread, and returns what the service manager
+/// passed to it.
 ///
 /// - Signals that the starter of the server left ignored (nohup(1), a shell's `&`) get their
 ///   default back, which commands inherit. SIGPIPE stays ignored here; the standard library resets
@@ -30,6 +34,7 @@ use super::program::{OwnProgram, Sealed};
 ///   server in the foreground of a shell, because it is sent to a process group. If the server
 ///   itself leads the session, as in a container with a terminal, the whole session loses the
 ///   terminal and Ctrl-C with it; SIGTERM ends it.
+/// - The variables of the service manager leave the environment.
 /// - Descriptors from 3 on are marked to be closed in commands.
 ///
 /// The server stays dumpable until it first runs something as another user: otherwise its `/proc`
@@ -40,8 +45,8 @@ use super::program::{OwnProgram, Sealed};
 /// the server's memory (ptrace(2)).
 ///
 /// # Errors
-/// If `/proc` is not mounted, or the kernel refuses.
-pub fn prepare_self() -> io::Result<()> {
+/// If `/proc` is not mounted, the kernel refuses, or what the service manager passed does not fit together.
+pub fn prepare_self() -> io::Result<FromManager> {
     for signal in 1..=libc::SIGRTMAX() {
         if signal != libc::SIGPIPE && disposition(signal, None) == Some(libc::SIG_IGN) {
             disposition(signal, Some(libc::SIG_DFL));
@@ -50,7 +55,9 @@ pub fn prepare_self() -> io::Result<()> {
     SigSet::empty().thread_set_mask()?;
     umask(Mode::WGRP | Mode::WOTH);
     give_up_terminal();
-    close_on_exec()
+    let passed = manager::take()?;
+    close_on_exec()?;
+    Ok(passed)
 }
 
 /// Opens the program of this process.

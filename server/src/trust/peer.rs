@@ -1,9 +1,11 @@
 //! The peer at the other end of a connection.
 
-use std::{fmt, net::SocketAddr, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use rcmd_certs::{Identity, IdentityError, tls::ClientVerifier};
 use rustls::pki_types::CertificateDer;
+
+use super::origin::PeerOrigin;
 
 /// A user and its groups, as rules see them.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -14,62 +16,31 @@ pub struct Principal {
     pub groups: Vec<String>,
 }
 
-/// The way by which a peer's connection comes, a fact for rules.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Way {
-    /// The server accepted the connection on a TCP port.
-    Tcp,
-    /// The server accepted the connection on a Unix socket.
-    Unix,
-    /// Another program accepted the connection and passed the socket to the server.
-    Handed,
-    /// A relay passes the connection on.
-    Relay,
-}
-
-impl Way {
-    /// Every way.
-    pub const ALL: [Self; 4] = [Self::Tcp, Self::Unix, Self::Handed, Self::Relay];
-
-    /// Returns the way's name in rules.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Tcp => "tcp",
-            Self::Unix => "unix",
-            Self::Handed => "handed",
-            Self::Relay => "relay",
-        }
-    }
-}
-
 /// An authenticated peer: TLS has verified its certificate, and its identity was read from it.
 #[derive(Debug)]
 pub struct Peer {
     identity: Identity,
     principal: Principal,
-    address: SocketAddr,
-    way: Way,
+    origin: PeerOrigin,
     chain: Vec<CertificateDer<'static>>,
     verified_by: Arc<ClientVerifier>,
 }
 
 impl Peer {
     /// Reads the identity from the certificates that `verified_by` has accepted in a handshake.
-    /// `address` is `[::]:0` for a connection whose address can't be trusted or does not exist.
     ///
     /// # Errors
     /// If the certificate names no user, or more than one.
     pub fn of(
         chain: &[CertificateDer<'_>],
         verified_by: Arc<ClientVerifier>,
-        address: SocketAddr,
-        way: Way,
+        origin: PeerOrigin,
     ) -> Result<Self, IdentityError> {
         let identity = verified_by.identify(Some(chain))?;
         let principal =
             Principal { user: identity.user().to_owned(), groups: identity.groups().to_vec() };
         let chain = chain.iter().map(|der| der.clone().into_owned()).collect();
-        Ok(Self { identity, principal, address, way, chain, verified_by })
+        Ok(Self { identity, principal, origin, chain, verified_by })
     }
 
     /// Returns the identity that the certificate names.
@@ -97,19 +68,14 @@ impl Peer {
         &self.verified_by
     }
 
-    /// Returns the address that the connection comes from.
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// Returns the way by which the peer's connection comes.
-    pub fn way(&self) -> Way {
-        self.way
+    /// Returns where the connection comes from.
+    pub fn origin(&self) -> PeerOrigin {
+        self.origin
     }
 }
 
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} at {}", self.identity.user(), self.address)
+        write!(f, "{} at {}", self.identity.user(), self.origin)
     }
 }

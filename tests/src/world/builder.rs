@@ -3,10 +3,11 @@
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::Write as _;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 
@@ -29,6 +30,7 @@ pub struct Builder {
     terse: bool,
     mounts: Vec<String>,
     accounts: Vec<(String, String)>,
+    passed: bool,
 }
 
 impl Builder {
@@ -42,6 +44,12 @@ impl Builder {
     /// Adds an argument for the server.
     pub fn server_arg(mut self, arg: impl AsRef<OsStr>) -> Self {
         self.args.push(arg.as_ref().to_owned());
+        self
+    }
+
+    /// Passes the socket to listen on to the server, as a service manager does, in place of an address.
+    pub fn passed_socket(mut self) -> Self {
+        self.passed = true;
         self
     }
 
@@ -173,11 +181,17 @@ impl Builder {
                 mounts.push(format!("mount --bind '{}' {}", own.display(), host.display()));
             }
         }
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let passed = match self.passed {
+            true => Some(Arc::new(TcpListener::bind(any)?)),
+            false => None,
+        };
         let launch = Launch {
             program,
             dir: root,
             verbose: !self.terse,
-            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            listen: any,
+            passed,
             args: self.args,
             env: self.env,
             limits: self.limits,

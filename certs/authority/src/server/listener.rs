@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use rcmd_certs::listen::Listener;
+use rcmd_certs::listen::{Listener, Neighbourhood};
 use tokio::net::TcpStream;
 use tracing::warn;
 
@@ -22,7 +22,7 @@ pub(super) async fn serve(mut listener: Listener, shared: Arc<Shared>) {
 fn admit(shared: &Arc<Shared>, stream: TcpStream, address: SocketAddr) {
     // Small answers go out at once; a failure here shows again at the first write.
     let _ = stream.set_nodelay(true);
-    let (place, mut shed) = shared.slots.strangers().enter(address.ip());
+    let (place, mut shed) = shared.slots.strangers().enter(Neighbourhood::of(address.ip()));
     let session = session::receive(Arc::clone(shared), stream, address, place);
     shared.tasks.spawn(async move {
         tokio::select! {

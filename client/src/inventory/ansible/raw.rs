@@ -10,7 +10,7 @@ use super::{
     super::{
         HostEntry, Members, Source, Value,
         error::InventoryFault,
-        hosts_toml::as_address,
+        hosts_toml::{as_address, as_socket},
         name::{wrong_group, wrong_host},
     },
     INVENTORY_SOURCE,
@@ -226,11 +226,9 @@ fn fill(entry: &mut HostEntry, vars: Vars) -> Result<(), Failed> {
         };
         match key.as_str() {
             "ansible_host" => {
-                if text.is_some_and(|text| text.starts_with("unix:")) {
-                    return Err((line, InventoryFault::Later("unix:")));
-                }
-                let wanted = "a name or an address without a port or a template";
-                let address = text.and_then(as_address);
+                let wanted = "a name or an address without a port or a template, or unix:PATH";
+                let address = text.filter(|text| !text.contains("{{"));
+                let address = address.and_then(|text| as_socket(text).or_else(|| as_address(text)));
                 entry.address = Some(address.ok_or_else(|| failed(wanted))?);
             }
             "rcmd_port" => {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rcmd_protocol::ids::Key;
 
 use super::{Lookup, Registry};
-use crate::job::JobHandle;
+use crate::{admission::presence::Guest, job::JobHandle};
 
 /// One that counts among an identity's jobs without being a job, such as a dry run, until it is
 /// dropped.
@@ -24,6 +24,8 @@ pub(crate) struct KeyReservation {
     key: Key,
     job: JobHandle,
     has_run: bool,
+    /// `None` only if the server has closed, which it does not while the job's connection is there.
+    _guest: Option<Guest>,
 }
 
 /// The result of reserving a key.
@@ -49,8 +51,8 @@ impl Drop for Counted {
 
 impl KeyReservation {
     pub(super) fn new(registry: &Arc<Registry>, user: &str, key: Key, job: &JobHandle) -> Self {
-        let (registry, job) = (Arc::clone(registry), job.clone());
-        Self { registry, user: user.to_owned(), key, job, has_run: false }
+        let (guest, registry, job) = (registry.presence.enter(), Arc::clone(registry), job.clone());
+        Self { registry, user: user.to_owned(), key, job, has_run: false, _guest: guest }
     }
 
     /// Notes that nothing of the job runs any longer. If anything has run, its exit is kept until

@@ -8,7 +8,7 @@ fn digest(word: &str) -> RequestDigest {
 }
 
 fn registry() -> Arc<Registry> {
-    Arc::new(Registry::new(3, Duration::from_secs(600)))
+    Arc::new(Registry::new(3, Duration::from_secs(600), Presence::new()))
 }
 
 /// Reserves a free key for a request `x`.
