@@ -2,9 +2,11 @@
 
 pub mod audit;
 pub mod check_config;
+pub mod config;
 pub mod enroll;
 pub mod manual;
 pub mod policy;
+pub mod ps;
 pub mod status;
 
 use std::{
@@ -24,7 +26,12 @@ use rcmd_certs::{
 use rcmd_protocol::limits::PORT;
 use tracing::level_filters::LevelFilter;
 
-use self::{audit::AuditCommand, policy::PolicyCommand};
+use self::{
+    audit::AuditCommand,
+    config::ConfigCommand,
+    policy::PolicyCommand,
+    ps::{KillOptions, PsOptions},
+};
 use crate::daemon::log::LogFormat;
 
 /// The examples of both helps.
@@ -143,13 +150,13 @@ pub struct ServerOptions {
     #[arg(long)]
     pub check_config: bool,
     /// Form of the log: text or json
-    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = LogFormat::Text, hide_possible_values = true)]
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = LogFormat::Text, hide_possible_values = true, hide_short_help = true)]
     pub log_format: LogFormat,
     /// Log more; -vv logs everything
-    #[arg(short, long, action = clap::ArgAction::Count)]
+    #[arg(short, long, action = clap::ArgAction::Count, hide_short_help = true)]
     pub verbose: u8,
     /// Log only warnings and errors
-    #[arg(short, long, conflicts_with = "verbose")]
+    #[arg(short, long, conflicts_with = "verbose", hide_short_help = true)]
     pub quiet: bool,
 }
 
@@ -175,6 +182,13 @@ pub enum ServerCommand {
     Enroll(EnrollOptions),
     /// Report on server, audit, certificate and authority
     Status(StatusOptions),
+    /// List the commands that run or wait
+    Ps(PsOptions),
+    /// End a command
+    Kill(KillOptions),
+    /// Print the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Show the audit log, or verify that it is complete
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -198,6 +212,9 @@ impl ServerCommand {
             Self::Policy(command) => Some(command.dir()),
             Self::Enroll(options) => Some(&mut options.dir),
             Self::Status(options) => Some(&mut options.dir),
+            Self::Ps(options) => Some(&mut options.dir),
+            Self::Kill(options) => Some(&mut options.dir),
+            Self::Config(command) => Some(command.dir()),
             Self::Audit(command) => Some(command.dir()),
             Self::Completions { .. } | Self::Man { .. } => None,
         }
@@ -232,6 +249,9 @@ pub struct StatusOptions {
     /// Server's folder [default: $RCMD_DIR, /etc/rcmd]
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Reads a day or a time, in UTC unless the text says otherwise.
@@ -252,7 +272,16 @@ mod tests {
     #[test]
     fn a_folder_may_stand_before_a_subcommand_and_other_flags_may_not() {
         let settled = |words: &str| Cli::try_parse_from(words.split(' ')).unwrap().settled();
-        for words in ["status", "policy check", "policy init", "audit show", "audit verify"] {
+        for words in [
+            "status",
+            "ps",
+            "kill x",
+            "config dump",
+            "policy check",
+            "policy init",
+            "audit show",
+            "audit verify",
+        ] {
             let mut cli = settled(&format!("rcmd-server --dir x {words}")).unwrap();
             assert_eq!(cli.command.as_mut().unwrap().dir(), Some(&mut Some("x".into())), "{words}");
         }

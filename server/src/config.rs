@@ -1,6 +1,8 @@
 //! The settings of a running server, from `server.toml` and the flags.
 
+pub(crate) mod folders;
 pub(crate) mod limits;
+pub(crate) mod listing;
 pub(crate) mod quota;
 #[cfg(test)]
 mod tests;
@@ -23,7 +25,10 @@ use serde::Deserialize;
 
 use crate::{
     audit::{self, AuditFile},
-    config::limits::{LISTENERS, Limits},
+    config::{
+        folders::{PathsFile, ServerFolders},
+        limits::{LISTENERS, Limits},
+    },
     policy::{Host, Vocabulary},
     process::Spawn,
     units::Span,
@@ -48,6 +53,8 @@ pub(crate) struct ServerSettings {
     pub identity: ServerFiles,
     /// The server's other files.
     pub data: DataFiles,
+    /// The folders of what the server keeps, and of what is there only while it runs.
+    pub folders: ServerFolders,
     /// The host, as the policy knows it.
     pub host: Host,
     /// The vocabulary of the policy.
@@ -122,6 +129,14 @@ struct ConfigFile {
     audit: AuditFile,
     host: HostFile,
     policy: PolicyFile,
+    paths: PathsFile,
+}
+
+/// The part of `server.toml` that says where the server's own files are.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct PathsAlone {
+    paths: PathsFile,
 }
 
 impl Default for ConfigFile {
@@ -137,6 +152,7 @@ impl Default for ConfigFile {
             audit: AuditFile::default(),
             host: HostFile::default(),
             policy: PolicyFile::default(),
+            paths: PathsFile::default(),
         }
     }
 }
@@ -188,13 +204,14 @@ impl ServerSettings {
             file.listen = listen;
         }
         file.check(&path)?;
+        let folders = file.paths.folders(layout);
         Ok(Self {
             listen: file.listen,
             identity: ServerFiles::from(layout),
             data: DataFiles {
                 policy: layout.policy(),
-                keys: layout.server_dir().join("keys.jsonl"),
-                locks: layout.server_dir().join("locks"),
+                keys: folders.keys(),
+                locks: folders.locks(),
             },
             host: Host { name: file.host.name.unwrap_or_else(own_name), labels: file.host.labels },
             vocabulary: file.policy.vocabulary,
@@ -205,8 +222,24 @@ impl ServerSettings {
             path: file.path,
             spawn: file.spawn,
             limits: file.limits,
-            audit: file.audit.settings(&layout.server_dir()),
+            audit: file.audit.settings(folders.audit()),
+            folders,
         })
+    }
+}
+
+impl ServerFolders {
+    /// Reads from `server.toml` where the server's own files are, whatever mistakes other parts of
+    /// it have.
+    ///
+    /// # Errors
+    /// The error in the file, with line and column.
+    pub(crate) fn load(layout: &Layout) -> Result<Self, ConfigError> {
+        let path = layout.server_toml();
+        let text = read(&path)?;
+        let alone: PathsAlone =
+            toml::from_str(&text).map_err(|error| syntax(&path, &text, &error))?;
+        Ok(alone.paths.folders(layout))
     }
 }
 

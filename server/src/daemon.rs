@@ -33,6 +33,7 @@ use self::{
 use crate::{
     audit::Audit,
     config::{ServerSettings, limits::Limits},
+    control::{self, ControlError, ControlSocket},
     job::idempotency::IdempotencyLog,
     net::listener,
     policy::{self, Rules},
@@ -126,9 +127,10 @@ async fn serve(loaded: Loaded, audit: Arc<Audit>) -> Result<()> {
     renewal::begin(&layout, &state).await;
     // All that may fail is made before the server listens.
     let upkeep = Upkeep::prepare()?;
+    let _control = local_socket(&state)?;
     let listening = listen(&state)?;
     // For `rcmd-server status`; a server that can't write the file runs all the same.
-    let _instance = InstanceFile::begin(&layout, listening)
+    let _instance = InstanceFile::begin(&state.settings.folders, listening)
         .inspect_err(|error| warn!(%error, "`rcmd-server status` will not see this server"));
     upkeep.start(&layout, &state, hangup)?;
     let again = tokio::select! {
@@ -137,6 +139,24 @@ async fn serve(loaded: Loaded, audit: Arc<Audit>) -> Result<()> {
     };
     shutdown(&state, again).await;
     Ok(())
+}
+
+/// Makes the local socket and has it served. A server whose folder takes none runs all the same.
+///
+/// # Errors
+/// If another server has the socket, or the host can't start a thread.
+fn local_socket(state: &Arc<ServerState>) -> Result<Option<ControlSocket>> {
+    match ControlSocket::bind(&state.settings.folders.run) {
+        Ok((socket, listener)) => {
+            control::start(listener, state)?;
+            Ok(Some(socket))
+        }
+        Err(error @ ControlError::Taken(_)) => Err(error.into()),
+        Err(error) => {
+            warn!(%error, "`rcmd-server ps`, `kill` and `status` will not reach this server");
+            Ok(None)
+        }
+    }
 }
 
 /// Starts to listen; returns the addresses, with the ports that were taken.

@@ -1,5 +1,7 @@
 //! The state that all connections of a server share.
 
+mod snapshot;
+
 use std::{
     io,
     sync::{
@@ -9,7 +11,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use rcmd_certs::{Identity, signature::Signer};
+use rcmd_certs::{Identity, clock, signature::Signer};
 use rcmd_protocol::{
     frame::{Frame, Hello, ServerHello, capability},
     ids::Instance,
@@ -17,6 +19,7 @@ use rcmd_protocol::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub(crate) use self::snapshot::{KillResult, Snapshot};
 use crate::{
     admission::{
         Admission,
@@ -69,6 +72,8 @@ pub(crate) struct ServerState {
     pub tasks: TaskTracker,
     /// The token that is cancelled to end all connections.
     pub closing: CancellationToken,
+    /// The start of the server, in Unix time.
+    began: i64,
     instance: Instance,
     draining: AtomicBool,
     slots: Arc<ConnectionSlots>,
@@ -142,6 +147,7 @@ impl ServerState {
             folders,
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
+            began: clock::now_unix(),
             instance: Instance::random()?,
             draining: AtomicBool::new(false),
             slots,

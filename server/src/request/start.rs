@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::SystemTime};
 
+use rcmd_certs::clock;
 use rcmd_protocol::{
     error::ProtocolError,
     frame::Start,
@@ -22,12 +23,16 @@ use crate::{
     admission::{Backoff, Entering, budget::Share},
     job::{
         self, JobSpec, Judged, Judging, Prepared, Rejection, Sink, StartOptions,
+        card::About,
         registry::{KeyReservation, Reservation},
     },
     policy::{self, Access, RequestContext},
     state::ServerState,
     trust::Peer,
 };
+
+/// The maximum characters of an account's name that operators are shown: more than any account has.
+const ACCOUNT: usize = 64;
 
 /// Starts a command, or attaches to the one that its key has started already. Nothing here waits
 /// for the disk, the file system or the name service: the job does, in a task of its own.
@@ -63,7 +68,7 @@ pub(crate) async fn start(
             return Ok(refuse(&sink, failure.hint("Nothing ran; try again.")));
         }
     };
-    let (handle, mailbox) = job::register();
+    let (handle, mailbox) = job::register(about(state, peer, &id, &request));
     let (user, key, digest) = (peer.user(), start.key, start.body.digest());
     let quota = state.jobs.limits.load().quota_of(peer.identity());
     let reservation = match state.registry.reserve(quota.channels, user, key, digest, &handle) {
@@ -101,6 +106,21 @@ pub(crate) async fn start(
     // Boxed because the future is large, and `spawn` would copy it several times.
     state.tasks.spawn(Box::pin(mailbox.live(spec, sink, preparing, jobs, reservation)));
     Ok(Answer::Job(handle))
+}
+
+/// Returns what operators see of a request.
+fn about(state: &ServerState, peer: &Peer, id: &JobId, request: &Request) -> About {
+    let own = || state.jobs.user.to_string_lossy().into_owned();
+    let shown = |user: &[u8]| user.escape_ascii().map(char::from).take(ACCOUNT).collect();
+    let account = request.user().map_or_else(own, shown);
+    About {
+        job: id.to_string(),
+        user: peer.user().to_owned(),
+        address: peer.address().to_string(),
+        account,
+        command: state.jobs.audit.shown(request),
+        asked_at: clock::now_ms(),
+    }
 }
 
 /// A command that a client asks for.
