@@ -67,9 +67,11 @@ impl Cli {
     /// If an option of the server itself stands before a subcommand, or `--dir` on both sides of it.
     pub fn settled(mut self) -> Result<Self, clap::Error> {
         let Some(command) = &mut self.command else { return Ok(self) };
-        let ServerOptions { dir, listen, check_config, log_format, verbose, quiet } = &self.options;
+        let ServerOptions { dir, listen, metrics, check_config, log_format, verbose, quiet } =
+            &self.options;
         let of_server = [
             ("--listen", !listen.is_empty()),
+            ("--metrics", metrics.is_some()),
             ("--check-config", *check_config),
             ("--log-format", *log_format != LogFormat::Text),
             ("--verbose", *verbose > 0),
@@ -135,6 +137,17 @@ fn listen_address(typed: &str) -> Result<SocketAddr, String> {
     })
 }
 
+/// Reads an address to serve metrics at. A port alone is one of this machine's loopback interface.
+///
+/// # Errors
+/// The fault of the address, and what to write.
+fn metrics_address(typed: &str) -> Result<SocketAddr, String> {
+    match typed.strip_prefix(':').unwrap_or(typed).parse::<u16>() {
+        Ok(port) => Ok(SocketAddr::from(([127, 0, 0, 1], port))),
+        Err(_) => listen_address(typed),
+    }
+}
+
 /// The options of the server itself.
 #[derive(Debug, clap::Args)]
 pub struct ServerOptions {
@@ -146,6 +159,11 @@ pub struct ServerOptions {
     /// Listen here; repeatable [default: 127.0.0.1:7263]
     #[arg(long, value_name = "ADDR:PORT", value_parser = listen_address)]
     pub listen: Vec<SocketAddr>,
+    /// Serve metrics for Prometheus here; a port alone means 127.0.0.1 [default: nowhere]
+    ///
+    /// GET /metrics and GET /healthz. Whoever reaches the address can read them.
+    #[arg(long, value_name = "[ADDR:]PORT", value_parser = metrics_address, hide_short_help = true)]
+    pub metrics: Option<SocketAddr>,
     /// Check configuration and certificates, then exit
     #[arg(long)]
     pub check_config: bool,
@@ -318,6 +336,16 @@ mod tests {
         ] {
             let said = listen_address(typed).unwrap_err();
             assert!(said.contains(write), "{typed}: {said}");
+        }
+    }
+
+    #[test]
+    fn metrics_are_for_this_machine_unless_an_address_is_given() {
+        let at = |typed| metrics_address(typed).unwrap().to_string();
+        assert_eq!([at("9463"), at(":9463")], ["127.0.0.1:9463"; 2]);
+        assert_eq!(at("0.0.0.0:9463"), "0.0.0.0:9463");
+        for typed in ["", "x", "localhost:1", "99999", "10.0.0.1"] {
+            assert!(metrics_address(typed).is_err(), "{typed}");
         }
     }
 

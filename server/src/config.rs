@@ -49,6 +49,8 @@ const LONG_QUIET: Duration = Duration::from_secs(120);
 pub(crate) struct ServerSettings {
     /// The addresses to listen on.
     pub listen: Vec<SocketAddr>,
+    /// The address of the listener for metrics, if there is to be one.
+    pub metrics: Option<SocketAddr>,
     /// The certificate, the key, and the authorities to trust.
     pub identity: ServerFiles,
     /// The server's other files.
@@ -120,6 +122,7 @@ struct PolicyFile {
 #[serde(default, deny_unknown_fields)]
 struct ConfigFile {
     listen: Vec<SocketAddr>,
+    metrics: Option<SocketAddr>,
     grace: Span,
     retain: Span,
     keepalive: Span,
@@ -143,6 +146,7 @@ impl Default for ConfigFile {
     fn default() -> Self {
         Self {
             listen: vec![SocketAddr::from(([127, 0, 0, 1], wire::PORT))],
+            metrics: None,
             grace: Span(Duration::from_secs(10)),
             retain: Span(Duration::from_secs(600)),
             keepalive: Span(wire::KEEPALIVE),
@@ -207,6 +211,7 @@ impl ServerSettings {
         let folders = file.paths.folders(layout);
         Ok(Self {
             listen: file.listen,
+            metrics: file.metrics,
             identity: ServerFiles::from(layout),
             data: DataFiles {
                 policy: layout.policy(),

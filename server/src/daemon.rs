@@ -10,7 +10,8 @@ mod upkeep;
 
 use std::{
     io::{self, Write as _},
-    net::SocketAddr,
+    net::{SocketAddr, TcpListener},
+    os::unix::net::UnixListener,
     path::Path,
     sync::Arc,
 };
@@ -58,14 +59,19 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Loads identity, configuration and policy from `dir`. If `listen` is not empty, it replaces
-    /// the addresses of the configuration.
+    /// Loads identity, configuration and policy from `dir`. If `listen` is not empty, or `metrics` is
+    /// given, it replaces the addresses of the configuration.
     ///
     /// # Errors
     /// The file that can't be used, and the reason.
-    pub fn load(dir: Option<&Path>, listen: Vec<SocketAddr>) -> Result<Self> {
+    pub fn load(
+        dir: Option<&Path>,
+        listen: Vec<SocketAddr>,
+        metrics: Option<SocketAddr>,
+    ) -> Result<Self> {
         let layout = Layout::for_host(dir);
-        let settings = ServerSettings::load(&layout, listen)?;
+        let mut settings = ServerSettings::load(&layout, listen)?;
+        settings.metrics = metrics.or(settings.metrics);
         let trust = Trust::load(&layout)?;
         let policy =
             policy::file::load(&settings.data.policy, &settings.host, settings.vocabulary)?;
@@ -127,7 +133,8 @@ async fn serve(loaded: Loaded, audit: Arc<Audit>) -> Result<()> {
     renewal::begin(&layout, &state).await;
     // All that may fail is made before the server listens.
     let upkeep = Upkeep::prepare()?;
-    let _control = local_socket(&state)?;
+    let (_control, local) = local_socket(&state)?.unzip();
+    control::start(local, listen_for_metrics(&state)?, &state)?;
     let listening = listen(&state)?;
     // For `rcmd-server status`; a server that can't write the file runs all the same.
     let _instance = InstanceFile::begin(&state.settings.folders, listening)
@@ -141,22 +148,36 @@ async fn serve(loaded: Loaded, audit: Arc<Audit>) -> Result<()> {
     Ok(())
 }
 
-/// Makes the local socket and has it served. A server whose folder takes none runs all the same.
+/// Makes the local socket. A server whose folder takes none runs all the same.
 ///
 /// # Errors
-/// If another server has the socket, or the host can't start a thread.
-fn local_socket(state: &Arc<ServerState>) -> Result<Option<ControlSocket>> {
+/// If another server has the socket.
+fn local_socket(state: &ServerState) -> Result<Option<(ControlSocket, UnixListener)>> {
     match ControlSocket::bind(&state.settings.folders.run) {
-        Ok((socket, listener)) => {
-            control::start(listener, state)?;
-            Ok(Some(socket))
-        }
+        Ok(bound) => Ok(Some(bound)),
         Err(error @ ControlError::Taken(_)) => Err(error.into()),
         Err(error) => {
             warn!(%error, "`rcmd-server ps`, `kill` and `status` will not reach this server");
             Ok(None)
         }
     }
+}
+
+/// Starts to listen for metrics, if there is an address for that.
+///
+/// # Errors
+/// If the address is taken or not ours.
+fn listen_for_metrics(state: &ServerState) -> Result<Option<TcpListener>> {
+    let Some(address) = state.settings.metrics else { return Ok(None) };
+    let bound = TcpListener::bind(address).and_then(|listener| {
+        listener.set_nonblocking(true)?;
+        Ok((listener.local_addr()?, listener))
+    });
+    let (address, listener) = bound.with_context(|| {
+        format!("cannot listen on {address} for metrics; choose another with --metrics ADDR:PORT")
+    })?;
+    info!(%address, "metrics");
+    Ok(Some(listener))
 }
 
 /// Starts to listen; returns the addresses, with the ports that were taken.

@@ -17,6 +17,7 @@
 
 mod action;
 pub(crate) mod card;
+pub(crate) mod counts;
 mod delivery;
 mod early;
 mod exit;
@@ -45,6 +46,7 @@ use tokio_util::task::TaskTracker;
 
 use self::{
     card::{About, Card},
+    counts::JobCounts,
     idempotency::IdempotencyLog,
     registry::KeyReservation,
 };
@@ -115,6 +117,8 @@ pub(crate) struct Shared {
     pub budget: Arc<Budget>,
     /// The shares of identities in judging what their transfers ask.
     pub judging: JudgingShares,
+    /// The counters of commands.
+    pub counts: JobCounts,
     /// The keys that outlive their jobs.
     pub idempotency: Arc<IdempotencyLog>,
     /// The names that one command holds at a time.

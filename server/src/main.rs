@@ -72,5 +72,5 @@ fn serve(options: ServerOptions) -> anyhow::Result<()> {
     // The log has a thread.
     daemon::prepare()?;
     let _log = daemon::log::init(options.log_level(), options.log_format)?;
-    daemon::run(Loaded::load(options.dir.as_deref(), options.listen)?)
+    daemon::run(Loaded::load(options.dir.as_deref(), options.listen, options.metrics)?)
 }

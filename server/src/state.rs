@@ -1,5 +1,6 @@
 //! The state that all connections of a server share.
 
+mod counts;
 mod snapshot;
 
 use std::{
@@ -19,7 +20,10 @@ use rcmd_protocol::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub(crate) use self::snapshot::{KillResult, Snapshot};
+pub(crate) use self::{
+    counts::{ConnectionCounts, HandshakeFault},
+    snapshot::{KillResult, Snapshot},
+};
 use crate::{
     admission::{
         Admission,
@@ -35,7 +39,7 @@ use crate::{
         ServerSettings,
         limits::{self, ACCOUNTS, DIGESTS, FOLDERS_OF_EACH, HELD, LOOKS, Limits, RETRIES},
     },
-    job::{self, idempotency::IdempotencyLog, registry::Registry},
+    job::{self, counts::JobCounts, idempotency::IdempotencyLog, registry::Registry},
     policy::Rules,
     process::{self, Account, Looks, OwnProgram, Processes},
     trust::{Trust, TrustError},
@@ -68,6 +72,8 @@ pub(crate) struct ServerState {
     pub turns: StateTurns,
     /// The folders that transfers hold open before they begin.
     pub folders: Arc<OpenFolders>,
+    /// The counters of connections.
+    pub counts: ConnectionCounts,
     /// The tracker of all tasks of the server.
     pub tasks: TaskTracker,
     /// The token that is cancelled to end all connections.
@@ -115,6 +121,7 @@ impl ServerState {
             limits: ArcSwap::from_pointee(limits.clone()),
             budget: Arc::new(Budget::new(HELD)),
             judging: JudgingShares::default(),
+            counts: JobCounts::default(),
             idempotency: Arc::new(idempotency),
             locks: Arc::new(Locks::new(settings.data.locks.clone(), processes.clone())?),
             audit,
@@ -145,6 +152,7 @@ impl ServerState {
                 retries: Turns::new("handshakes with two hellos", RETRIES),
             },
             folders,
+            counts: ConnectionCounts::default(),
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
             began: clock::now_unix(),

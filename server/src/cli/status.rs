@@ -172,7 +172,7 @@ fn told(of: &Snapshot) -> Vec<(&'static str, Finding)> {
         "{} running of {}, {} waiting of {}",
         of.running, of.limits.running, of.queued, of.limits.queued
     );
-    match of.kept() {
+    match of.kept {
         0 => {}
         kept => commands += &format!("; {kept} kept for clients that are gone"),
     }

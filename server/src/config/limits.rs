@@ -83,6 +83,9 @@ pub(crate) const LINGER: Duration = Duration::from_secs(1);
 /// request, which is answered within a millisecond.
 pub(crate) const OPERATORS: usize = 4;
 
+/// The number of connections to the listener for metrics; with one more, the oldest goes.
+pub(crate) const SCRAPES: usize = 8;
+
 /// The limits on turns at one kind of work.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct TurnLimits {

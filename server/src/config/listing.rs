@@ -104,6 +104,7 @@ fn defaults(settings: &ServerSettings) -> Vec<(&'static str, Value)> {
     };
     vec![
         ("listen", json!(listen)),
+        ("metrics", Value::Null),
         ("grace", span(settings.grace)),
         ("retain", span(settings.retain)),
         ("keepalive", span(settings.keepalive)),

@@ -1,14 +1,10 @@
-//! The thread that answers operators.
-//!
-//! It has a runtime of its own: however busy the server is, an operator is answered, and however long
-//! an answer is, no command waits for it. The thread waits for no disk.
+//! The server's side of the local socket.
 
-use std::{io, os::unix::net::UnixListener as StdUnixListener, sync::Arc, thread, time::Duration};
+use std::{io, os::unix::net::UnixListener as StdUnixListener, sync::Arc, time::Duration};
 
 use rcmd_certs::enroll::message;
 use tokio::{
     net::{UnixListener, UnixStream},
-    runtime::Runtime,
     sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
     time::{sleep, timeout},
@@ -28,32 +24,12 @@ const BRIEF: Duration = Duration::from_millis(100);
 /// The time until the next attempt when connections can't be accepted.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Starts the thread `control`, which answers operators until the server closes. The server waits a
-/// moment for its end.
-///
-/// # Errors
-/// If the host can't start a thread, or has no descriptors left.
-pub(crate) fn start(listener: StdUnixListener, state: &Arc<ServerState>) -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (state, counted) = (Arc::clone(state), state.tasks.token());
-    let work = move || {
-        run(&runtime, listener, &state);
-        drop(counted);
-    };
-    thread::Builder::new().name("control".to_owned()).spawn(work).map(drop)
-}
-
-fn run(runtime: &Runtime, listener: StdUnixListener, state: &Arc<ServerState>) {
-    runtime.block_on(async {
-        let listener = match UnixListener::from_std(listener) {
-            Ok(listener) => listener,
-            Err(error) => return warn!(%error, "the local socket is not served"),
-        };
-        tokio::select! {
-            () = state.closing.cancelled() => {}
-            () = accept(&listener, state) => {}
-        }
-    });
+/// Answers operators. Never returns, unless the listener can't be used.
+pub(super) async fn serve(listener: StdUnixListener, state: &Arc<ServerState>) {
+    match UnixListener::from_std(listener) {
+        Ok(listener) => accept(&listener, state).await,
+        Err(error) => warn!(%error, "the local socket is not served"),
+    }
 }
 
 /// The places of connections: those of root, and those of the server's own user. A command that runs as

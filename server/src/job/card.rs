@@ -134,6 +134,11 @@ impl Card {
         self.set_stage(JobStage::Running);
     }
 
+    /// Returns whether the job is kept for a client that is gone.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.is_kept.load(Ordering::Relaxed)
+    }
+
     /// Notes whether the job is kept for a client that is gone.
     pub(super) fn set_kept(&self, is_kept: bool) {
         self.is_kept.store(is_kept, Ordering::Relaxed);
@@ -159,7 +164,7 @@ impl Card {
             user,
             address,
             account,
-            kept: self.is_kept.load(Ordering::Relaxed),
+            kept: self.is_kept(),
             command,
         }
     }

@@ -1,7 +1,7 @@
 //! The phases of a job before its process: being judged, waiting for a lock and a turn, being
 //! started.
 
-use std::{mem, os::unix::ffi::OsStrExt as _, sync::Arc};
+use std::{mem, os::unix::ffi::OsStrExt as _, sync::Arc, time::Instant};
 
 use rcmd_certs::clock;
 use rcmd_protocol::{
@@ -189,12 +189,18 @@ impl Job {
         // Called on the thread that starts the process, which waits for the disk in place of a
         // worker of the runtime.
         let first = move || announcement.write();
+        let begun = Instant::now();
         let spawning = shared.processes.start(plan, peer.user(), &off, first);
         tokio::pin!(spawning);
         loop {
             tokio::select! {
                 biased;
-                came = &mut spawning => return came,
+                came = &mut spawning => {
+                    if came.is_ok() {
+                        self.shared.counts.started(begun.elapsed());
+                    }
+                    return came;
+                }
                 () = self.hear() => {
                     if self.early.is_called_off() {
                         off.cancel();

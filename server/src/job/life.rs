@@ -8,7 +8,7 @@ use tracing::{debug, info, warn};
 
 use super::{
     JobSpec, Message, Prepared, Rejection, Shared, Sink, Urgency,
-    action::{Action, Control, Event, Exited, Reason},
+    action::{Action, Control, Event, Exited, OutputStream, Reason},
     at,
     card::Card,
     delivery::{Delivery, Patience},
@@ -175,7 +175,10 @@ impl Job {
             while let Some(event) = supervisor.next_event() {
                 match event {
                     Event::Exited(exited) => return exited,
-                    event => self.delivery.take(event),
+                    event => {
+                        self.count(&event);
+                        self.delivery.take(event);
+                    }
                 }
             }
             self.delivery.flush();
@@ -193,6 +196,16 @@ impl Job {
                     supervisor.apply(Control::Kill(Reason::Lost));
                 }
             }
+        }
+    }
+
+    fn count(&self, event: &Event) {
+        let counts = &self.shared.counts;
+        match event {
+            Event::Output { stream: OutputStream::Stdout, bytes, .. } => counts.stdout(bytes.len()),
+            Event::Output { stream: OutputStream::Stderr, bytes, .. } => counts.stderr(bytes.len()),
+            Event::InputTaken(count) => counts.stdin(*count),
+            _ => {}
         }
     }
 
@@ -214,6 +227,12 @@ impl Job {
                 self.hear_during(recorded).await;
             }
             (None, None, None) => {}
+        }
+        match exit.failure() {
+            Some(failure) if exit.outcome() == Outcome::NotStarted => {
+                self.shared.counts.refused(&failure.kind);
+            }
+            _ => self.shared.counts.ended(exit.outcome()),
         }
         let JobSpec { id, peer, .. } = &self.spec;
         debug!(

@@ -24,7 +24,7 @@ use crate::{
     admission::slots::ConnectionSlot,
     config::limits::LINGER,
     net::connection,
-    state::ServerState,
+    state::{HandshakeFault, ServerState},
     trust::{Peer, Way},
 };
 
@@ -45,6 +45,7 @@ pub(super) fn accept<S>(
 ) where
     S: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static,
 {
+    state.counts.accepted();
     let limits = &state.settings.limits;
     let deadline = Instant::now() + limits.handshake.0;
     let (hello_guard, mut overdue) = pending::enter(strangers, address.ip(), deadline);
@@ -56,6 +57,7 @@ pub(super) fn accept<S>(
                 biased;
                 admitted = admit(&state, stream, address, hello_guard) => admitted,
                 reason = overdue.reason() => {
+                    state.counts.failed(HandshakeFault::Overdue);
                     warn!(peer = %address, reason, "refused");
                     None
                 }
@@ -99,6 +101,7 @@ where
     let mut tls = match listen::handshake(stream, config, turn, listen::has_left).await {
         Ok(tls) => tls,
         Err((error, stream)) => {
+            state.counts.failed(HandshakeFault::Tls);
             let own = Some(state.settings.identity.cert.as_path());
             warn!(peer = %address, reason = %explain::server_reason(&error, own), "refused");
             if let Some(stream) = stream {
@@ -110,6 +113,7 @@ where
     tls.get_mut().1.set_buffer_limit(Some(tls::AHEAD));
     let session = tls.get_ref().1;
     if let Err(error) = tls::check_alpn(session) {
+        state.counts.failed(HandshakeFault::Protocol);
         warn!(peer = %address, reason = %error, "refused");
         dismiss(tls, None).await;
         return None;
@@ -118,6 +122,7 @@ where
     let peer = match Peer::of(chain, clients, address, Way::Tcp) {
         Ok(peer) => peer,
         Err(error) => {
+            state.counts.failed(HandshakeFault::Identity);
             warn!(peer = %address, reason = %error, "refused");
             dismiss(tls, Some(WireError::new(ErrorKind::Tls, error.to_string()))).await;
             return None;
@@ -129,6 +134,7 @@ where
             Some(Admitted { peer, slot, tls, hello_guard })
         }
         Err(failure) => {
+            state.counts.failed(HandshakeFault::Busy);
             warn!(peer = %peer, reason = %failure, "refused");
             dismiss(tls, Some(failure)).await;
             None

@@ -58,14 +58,14 @@ pub(crate) async fn start(
         let message = "the server supports none of the digest algorithms that the client offers";
         let failure = WireError::new(ErrorKind::Protocol, message)
             .hint("Update the client, or offer sha256, which every server supports.");
-        return Ok(refuse(&sink, failure));
+        return Ok(refuse(state, &sink, failure));
     };
     let id = match JobId::random() {
         Ok(id) => id,
         Err(error) => {
             let message = format!("the host's operating system gave no random numbers: {error}");
             let failure = WireError::new(ErrorKind::Resources, message);
-            return Ok(refuse(&sink, failure.hint("Nothing ran; try again.")));
+            return Ok(refuse(state, &sink, failure.hint("Nothing ran; try again.")));
         }
     };
     let (handle, mailbox) = job::register(about(state, peer, &id, &request));
@@ -77,7 +77,9 @@ pub(crate) async fn start(
             return Ok(answer_known(state, peer, known, &start, options, sink).await);
         }
         Err(failure) => {
-            return Ok(turn_away(state, peer, failure, move |failure| _ = refuse(&sink, failure)));
+            let owner = Arc::clone(state);
+            let answer = move |failure| _ = refuse(&owner, &sink, failure);
+            return Ok(turn_away(state, peer, failure, answer));
         }
     };
     let is_kept = start.body.keep();
@@ -170,7 +172,7 @@ fn not_admitted(
         if failure.kind != ErrorKind::Busy {
             count_denied(&state, &peer, 0);
         }
-        refuse(&sink, delayed(&state, failure, delay).await);
+        refuse(&state, &sink, delayed(&state, failure, delay).await);
     });
     if pause_reading { Answer::Pause(delay) } else { Answer::Answered }
 }
@@ -257,12 +259,13 @@ fn no_request(
     count_denied(state, peer, 0);
     let (Ok(()), Ok(id)) = (check_disk(state, peer), JobId::random()) else {
         state.jobs.audit.turned_away(peer);
-        return refuse(sink, failure);
+        return refuse(state, sink, failure);
     };
     let (recorded, sink) = (state.jobs.audit.refused(peer, &id, &failure), sink.clone());
+    let owner = Arc::clone(state);
     state.tasks.spawn(async move {
         recorded.await;
-        refuse(&sink, failure);
+        refuse(&owner, &sink, failure);
     });
     Answer::Answered
 }

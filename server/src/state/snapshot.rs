@@ -5,7 +5,11 @@ use serde::{Deserialize, Serialize};
 use super::ServerState;
 use crate::{
     audit::AuditHealth,
-    job::{Message, card::JobFacts},
+    job::{
+        Message,
+        card::JobFacts,
+        counts::{JobCountFacts, NamedCount},
+    },
 };
 
 /// The state of a running server at one moment. Nothing in it is secret, but commands may be.
@@ -23,8 +27,16 @@ pub(crate) struct Snapshot {
     pub running: usize,
     /// The number of commands that wait for a turn or for a lock.
     pub queued: usize,
+    /// The number of jobs that are kept for a client that is gone.
+    pub kept: usize,
     /// The number of connections of peers that have shown who they are.
     pub connections: usize,
+    /// The number of connections that were accepted since the start, from whomever.
+    pub accepted: u64,
+    /// The number of peers that were sent away before their connection was served, by reason.
+    pub handshake_failures: Vec<NamedCount>,
+    /// The counters of commands since the start.
+    pub commands: JobCountFacts,
     /// The limits of the host, reduced to what it can bear.
     pub limits: LimitFacts,
     /// The state of the audit.
@@ -81,11 +93,17 @@ pub(crate) enum KillResult {
 impl ServerState {
     /// Returns the state of this moment. Waits for no disk and for no job.
     pub(crate) fn snapshot(&self) -> Snapshot {
-        let (running, queued) = self.jobs.admission.running_and_waiting();
-        let users = self.slots.users();
         let live = self.registry.all_live();
         let mut jobs: Vec<_> = live.iter().map(|job| job.card().facts()).collect();
         jobs.sort_unstable_by(|a, b| (a.asked_at, &a.job).cmp(&(b.asked_at, &b.job)));
+        let peers = self.slots.users().into_iter();
+        let peers = peers.map(|(user, connections)| PeerFacts { user, connections }).collect();
+        Snapshot { peers, jobs, ..self.summary() }
+    }
+
+    /// Returns the state of this moment in numbers, without peers and jobs.
+    pub(crate) fn summary(&self) -> Snapshot {
+        let (running, queued) = self.jobs.admission.running_and_waiting();
         let limits = &self.settings.limits;
         Snapshot {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -94,7 +112,11 @@ impl ServerState {
             draining: self.is_draining(),
             running,
             queued,
-            connections: users.iter().map(|(_, count)| count).sum(),
+            kept: self.registry.all_live().iter().filter(|job| job.card().is_kept()).count(),
+            connections: self.slots.count(),
+            accepted: self.counts.all_accepted(),
+            handshake_failures: self.counts.all_failed(),
+            commands: self.jobs.counts.facts(),
             limits: LimitFacts {
                 running: limits.running,
                 queued: limits.queued,
@@ -106,11 +128,8 @@ impl ServerState {
             rules: self.policy.load().len(),
             certificate_expiry: self.trust.certificate_expiry(),
             list_expiry: self.trust.list_expiry(),
-            peers: users
-                .into_iter()
-                .map(|(user, connections)| PeerFacts { user, connections })
-                .collect(),
-            jobs,
+            peers: Vec::new(),
+            jobs: Vec::new(),
         }
     }
 
@@ -128,12 +147,5 @@ impl ServerState {
         self.jobs.audit.killed(job, &user, uid);
         handle.tell_soon(Message::Kill, &self.tasks);
         KillResult::Told(user)
-    }
-}
-
-impl Snapshot {
-    /// Returns the number of jobs that are kept for a client that is gone.
-    pub(crate) fn kept(&self) -> usize {
-        self.jobs.iter().filter(|job| job.kept).count()
     }
 }
