@@ -18,6 +18,12 @@ pub fn now_unix() -> i64 {
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
+/// Returns the milliseconds since 1970 by this machine's clock. A clock before 1970 reads as 0.
+pub fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// The first second of the year 0 and the last one of the year 9999, in Unix time: RFC 3339 and certificates have
 /// no others.
 const YEARS: [i64; 2] = [-62_167_219_200, 253_402_300_799];

@@ -127,6 +127,11 @@ impl Admission {
         act(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Returns how many commands run, and how many wait for a turn or for a lock.
+    pub(crate) fn running_and_waiting(&self) -> (usize, usize) {
+        self.state(|state| (state.queue.running(), state.queue.waiting()))
+    }
+
     /// Reserves one start, with a request of `bytes` bytes, against the rate limits and the queue,
     /// before any work is done for it.
     ///

@@ -6,8 +6,9 @@
 //! | `transfers` | what is recorded of a transfer |
 //! | `bounds`, `started` | the maximum size of records; a start, which needs its end |
 //! | `chain`, `walk` | lines that prove the lines before them: writing them, and checking one after another |
-//! | `orders`, `writer` | orders that wait to be written; the file |
-//! | `syncer`, `place`, `journal` | syncing, signing and rotating the log; its folder; the copy for systemd |
+//! | `notices` | records of what happens without a request |
+//! | `syncer`, `writer` | orders that wait to be written, syncing, signing and rotating; the file |
+//! | `place`, `journal` | the folder of the log; the copy for systemd |
 //! | `recover` | reading the end of the log that the last server left |
 //! | [`verify`](mod@verify), [`show`] | the readers of the log |
 //!
@@ -25,7 +26,7 @@ mod chain;
 mod error;
 pub(crate) mod files;
 mod journal;
-mod orders;
+mod notices;
 pub(crate) mod place;
 pub mod record;
 mod recover;
@@ -56,7 +57,7 @@ use rcmd_protocol::{
     outcome::{ErrorKind, WireError},
     request::Request,
 };
-use tracing::{error, warn};
+use tracing::error;
 
 use self::{
     asked::{BEGINNING, OF_A_QUESTION},
@@ -74,6 +75,7 @@ pub use self::{
     error::AuditError,
     settings::{AuditFile, AuditSettings, SyncMode},
     started::{Announcement, AuditedStart},
+    syncer::AuditHealth,
     transfers::TransferNote,
     walk::LineError,
 };
@@ -280,41 +282,6 @@ impl Audit {
             request: was_cut.then(whole),
         };
         Ok(started::announce(&self.shared, plan.job.clone(), event))
-    }
-
-    /// Records that files were read again. If `signer` is given, it signs from now on. Waits for
-    /// the disk.
-    pub fn reloaded(&self, what: &str, failure: Option<String>, signer: Option<Signer>) {
-        let event = Event::Reload { what: what.to_owned(), failure }.bounded();
-        let noted = self.shared.order(|writer| {
-            writer.note_late(event);
-            if let Some(signer) = signer {
-                writer.replace_signer(signer);
-                if let Err(error) = writer.sign() {
-                    warn!(%error, "audit: no checkpoint under the new key");
-                }
-            }
-        });
-        drop(noted);
-        self.shared.carry_out();
-    }
-
-    /// Orders the record that a peer's connection or commands are ended because they are no longer
-    /// permitted. It is written soon; nothing waits for it.
-    pub fn cut(&self, peer: &Peer, reason: &str) {
-        let event = Event::Cut {
-            peer: peer.user().to_owned(),
-            address: peer.origin().to_string(),
-            reason: reason.to_owned(),
-        };
-        drop(self.shared.order(move |writer| writer.note_late(event.bounded())));
-    }
-
-    /// Records that the host's own certificate was renewed, or could not be. Waits for the disk.
-    pub fn enrollment(&self, what: &str, failure: Option<String>) {
-        let event = Event::Enrollment { what: what.to_owned(), failure };
-        drop(self.shared.order(move |writer| writer.note_late(event.bounded())));
-        self.shared.carry_out();
     }
 
     fn note(

@@ -2,12 +2,14 @@
 
 pub mod audit;
 pub mod check_config;
+pub mod config;
 pub mod enroll;
 pub mod manual;
 pub mod policy;
+pub mod ps;
 pub mod status;
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{
     CommandFactory as _, Parser, Subcommand,
@@ -20,7 +22,12 @@ use rcmd_certs::{
 };
 use tracing::level_filters::LevelFilter;
 
-use self::{audit::AuditCommand, policy::PolicyCommand};
+use self::{
+    audit::AuditCommand,
+    config::ConfigCommand,
+    policy::PolicyCommand,
+    ps::{KillOptions, PsOptions},
+};
 use crate::{config::listen::ListenAddress, daemon::log::LogFormat};
 
 /// The examples of both helps.
@@ -56,9 +63,11 @@ impl Cli {
     /// If an option of the server itself stands before a subcommand, or `--dir` on both sides of it.
     pub fn settled(mut self) -> Result<Self, clap::Error> {
         let Some(command) = &mut self.command else { return Ok(self) };
-        let ServerOptions { dir, listen, check_config, log_format, verbose, quiet } = &self.options;
+        let ServerOptions { dir, listen, metrics, check_config, log_format, verbose, quiet } =
+            &self.options;
         let of_server = [
             ("--listen", !listen.is_empty()),
+            ("--metrics", metrics.is_some()),
             ("--check-config", *check_config),
             ("--log-format", *log_format != LogFormat::Text),
             ("--verbose", *verbose > 0),
@@ -100,6 +109,23 @@ pub fn complaint(error: &clap::Error) -> Complaint {
     }
 }
 
+/// Reads an address to serve metrics at. A port alone is one of this machine's loopback interface.
+///
+/// # Errors
+/// The fault of the address, and what to write.
+fn metrics_address(typed: &str) -> Result<SocketAddr, String> {
+    if let Ok(port) = typed.strip_prefix(':').unwrap_or(typed).parse::<u16>() {
+        return Ok(SocketAddr::from(([127, 0, 0, 1], port)));
+    }
+    match typed.parse()? {
+        ListenAddress::Tcp(address) => Ok(address),
+        ListenAddress::Unix(_) | ListenAddress::FromManager => {
+            Err("metrics are served at an address; write ADDR:PORT, as in 127.0.0.1:9463"
+                .to_owned())
+        }
+    }
+}
+
 /// The options of the server itself.
 #[derive(Debug, clap::Args)]
 pub struct ServerOptions {
@@ -114,17 +140,22 @@ pub struct ServerOptions {
     /// manager passes to the server.
     #[arg(long, value_name = "ADDR:PORT")]
     pub listen: Vec<ListenAddress>,
+    /// Serve metrics for Prometheus here; a port alone means 127.0.0.1 [default: nowhere]
+    ///
+    /// GET /metrics and GET /healthz. Whoever reaches the address can read them.
+    #[arg(long, value_name = "[ADDR:]PORT", value_parser = metrics_address, hide_short_help = true)]
+    pub metrics: Option<SocketAddr>,
     /// Check configuration and certificates, then exit
     #[arg(long)]
     pub check_config: bool,
     /// Form of the log: text or json
-    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = LogFormat::Text, hide_possible_values = true)]
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = LogFormat::Text, hide_possible_values = true, hide_short_help = true)]
     pub log_format: LogFormat,
     /// Log more; -vv logs everything
-    #[arg(short, long, action = clap::ArgAction::Count)]
+    #[arg(short, long, action = clap::ArgAction::Count, hide_short_help = true)]
     pub verbose: u8,
     /// Log only warnings and errors
-    #[arg(short, long, conflicts_with = "verbose")]
+    #[arg(short, long, conflicts_with = "verbose", hide_short_help = true)]
     pub quiet: bool,
 }
 
@@ -150,6 +181,13 @@ pub enum ServerCommand {
     Enroll(EnrollOptions),
     /// Report on server, audit, certificate and authority
     Status(StatusOptions),
+    /// List the commands that run or wait
+    Ps(PsOptions),
+    /// End a command
+    Kill(KillOptions),
+    /// Print the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Show the audit log, or verify that it is complete
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -173,6 +211,9 @@ impl ServerCommand {
             Self::Policy(command) => Some(command.dir()),
             Self::Enroll(options) => Some(&mut options.dir),
             Self::Status(options) => Some(&mut options.dir),
+            Self::Ps(options) => Some(&mut options.dir),
+            Self::Kill(options) => Some(&mut options.dir),
+            Self::Config(command) => Some(command.dir()),
             Self::Audit(command) => Some(command.dir()),
             Self::Completions { .. } | Self::Man { .. } => None,
         }
@@ -207,6 +248,9 @@ pub struct StatusOptions {
     /// Server's folder [default: $RCMD_DIR, /etc/rcmd]
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Reads a day or a time, in UTC unless the text says otherwise.
@@ -227,7 +271,16 @@ mod tests {
     #[test]
     fn a_folder_may_stand_before_a_subcommand_and_other_flags_may_not() {
         let settled = |words: &str| Cli::try_parse_from(words.split(' ')).unwrap().settled();
-        for words in ["status", "policy check", "policy init", "audit show", "audit verify"] {
+        for words in [
+            "status",
+            "ps",
+            "kill x",
+            "config dump",
+            "policy check",
+            "policy init",
+            "audit show",
+            "audit verify",
+        ] {
             let mut cli = settled(&format!("rcmd-server --dir x {words}")).unwrap();
             assert_eq!(cli.command.as_mut().unwrap().dir(), Some(&mut Some("x".into())), "{words}");
         }
@@ -247,6 +300,16 @@ mod tests {
         assert!(complaint(&error).hint.contains("without a subcommand serves"));
         let error = Cli::try_parse_from(["rcmd-server", "statsu"]).unwrap_err();
         assert!(complaint(&error).hint.contains("status"));
+    }
+
+    #[test]
+    fn metrics_are_for_this_machine_unless_an_address_is_given() {
+        let at = |typed| metrics_address(typed).unwrap().to_string();
+        assert_eq!([at("9463"), at(":9463")], ["127.0.0.1:9463"; 2]);
+        assert_eq!(at("0.0.0.0:9463"), "0.0.0.0:9463");
+        for typed in ["", "x", "localhost:1", "99999", "10.0.0.1", "fd", "unix:/run/x"] {
+            assert!(metrics_address(typed).is_err(), "{typed}");
+        }
     }
 
     #[test]

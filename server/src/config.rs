@@ -1,7 +1,9 @@
 //! The settings of a running server, from `server.toml` and the flags.
 
+pub(crate) mod folders;
 pub(crate) mod limits;
 pub(crate) mod listen;
+pub(crate) mod listing;
 pub(crate) mod quota;
 #[cfg(test)]
 mod tests;
@@ -25,6 +27,7 @@ use serde::Deserialize;
 use crate::{
     audit::{self, AuditFile},
     config::{
+        folders::{PathsFile, ServerFolders},
         limits::{LISTENERS, Limits},
         listen::{ListenAddress, ListenSource},
     },
@@ -50,10 +53,14 @@ pub(crate) struct ServerSettings {
     pub listen: Vec<ListenAddress>,
     /// Where these come from.
     pub listen_source: ListenSource,
+    /// The address of the listener for metrics, if there is to be one.
+    pub metrics: Option<SocketAddr>,
     /// The certificate, the key, and the authorities to trust.
     pub identity: ServerFiles,
     /// The server's other files.
     pub data: DataFiles,
+    /// The folders of what the server keeps, and of what is there only while it runs.
+    pub folders: ServerFolders,
     /// The host, as the policy knows it.
     pub host: Host,
     /// The vocabulary of the policy.
@@ -121,6 +128,7 @@ struct PolicyFile {
 #[serde(default, deny_unknown_fields)]
 struct ConfigFile {
     listen: Option<Vec<ListenAddress>>,
+    metrics: Option<SocketAddr>,
     grace: Span,
     retain: Span,
     keepalive: Span,
@@ -131,12 +139,21 @@ struct ConfigFile {
     audit: AuditFile,
     host: HostFile,
     policy: PolicyFile,
+    paths: PathsFile,
+}
+
+/// The part of `server.toml` that says where the server's own files are.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct PathsAlone {
+    paths: PathsFile,
 }
 
 impl Default for ConfigFile {
     fn default() -> Self {
         Self {
             listen: None,
+            metrics: None,
             grace: Span(Duration::from_secs(10)),
             retain: Span(Duration::from_secs(600)),
             keepalive: Span(wire::KEEPALIVE),
@@ -147,6 +164,7 @@ impl Default for ConfigFile {
             audit: AuditFile::default(),
             host: HostFile::default(),
             policy: PolicyFile::default(),
+            paths: PathsFile::default(),
         }
     }
 }
@@ -203,14 +221,16 @@ impl ServerSettings {
             }
         };
         file.check(&path, &listen)?;
+        let folders = file.paths.folders(layout);
         Ok(Self {
             listen,
             listen_source,
+            metrics: file.metrics,
             identity: ServerFiles::from(layout),
             data: DataFiles {
                 policy: layout.policy(),
-                keys: layout.server_dir().join("keys.jsonl"),
-                locks: layout.server_dir().join("locks"),
+                keys: folders.keys(),
+                locks: folders.locks(),
             },
             host: Host { name: file.host.name.unwrap_or_else(own_name), labels: file.host.labels },
             vocabulary: file.policy.vocabulary,
@@ -222,8 +242,24 @@ impl ServerSettings {
             path: file.path,
             spawn: file.spawn,
             limits: file.limits,
-            audit: file.audit.settings(&layout.server_dir()),
+            audit: file.audit.settings(folders.audit()),
+            folders,
         })
+    }
+}
+
+impl ServerFolders {
+    /// Reads from `server.toml` where the server's own files are, whatever mistakes other parts of
+    /// it have.
+    ///
+    /// # Errors
+    /// The error in the file, with line and column.
+    pub(crate) fn load(layout: &Layout) -> Result<Self, ConfigError> {
+        let path = layout.server_toml();
+        let text = read(&path)?;
+        let alone: PathsAlone =
+            toml::from_str(&text).map_err(|error| syntax(&path, &text, &error))?;
+        Ok(alone.paths.folders(layout))
     }
 }
 

@@ -11,12 +11,17 @@ mod renewal;
 mod shutdown;
 mod upkeep;
 
-use std::{path::Path, sync::Arc};
+use std::{
+    net::{SocketAddr, TcpListener},
+    os::unix::net::UnixListener,
+    path::Path,
+    sync::Arc,
+};
 
 use anyhow::{Context as _, Result};
 use rcmd_certs::{Layout, signature::Signer};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::warn;
+use tracing::{info, warn};
 
 use self::{
     instance::InstanceFile,
@@ -32,6 +37,7 @@ use crate::{
         limits::{DRAIN, HELD_DRAIN, Limits},
         listen::ListenAddress,
     },
+    control::{self, ControlError, ControlSocket},
     job::idempotency::IdempotencyLog,
     policy::{self, Rules},
     process::{self, FromManager, Processes},
@@ -55,14 +61,19 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Loads identity, configuration and policy from `dir`. If `listen` is not empty, it replaces
-    /// the addresses of the configuration.
+    /// Loads identity, configuration and policy from `dir`. If `listen` is not empty, or `metrics` is
+    /// given, it replaces the addresses of the configuration.
     ///
     /// # Errors
     /// The file that can't be used, and the reason.
-    pub fn load(dir: Option<&Path>, listen: Vec<ListenAddress>) -> Result<Self> {
+    pub fn load(
+        dir: Option<&Path>,
+        listen: Vec<ListenAddress>,
+        metrics: Option<SocketAddr>,
+    ) -> Result<Self> {
         let layout = Layout::for_host(dir);
-        let settings = ServerSettings::load(&layout, listen)?;
+        let mut settings = ServerSettings::load(&layout, listen)?;
+        settings.metrics = metrics.or(settings.metrics);
         let trust = Trust::load(&layout)?;
         let policy =
             policy::file::load(&settings.data.policy, &settings.host, settings.vocabulary)?;
@@ -125,10 +136,12 @@ async fn serve(loaded: Loaded, passed: FromManager, audit: Arc<Audit>) -> Result
     renewal::begin(&layout, &state).await;
     // All that may fail is made before the server listens.
     let upkeep = Upkeep::prepare()?;
+    let (_control, local) = local_socket(&state)?.unzip();
+    control::start(local, listen_for_metrics(&state)?, &state)?;
     let manager = Arc::new(ServiceManager::of(&passed));
     let mut listening = listening::listen(&state, passed.sockets)?;
     // For `rcmd-server status`; a server that can't write the file runs all the same.
-    let _instance = InstanceFile::begin(&layout, listening.addresses.clone())
+    let _instance = InstanceFile::begin(&state.settings.folders, listening.addresses.clone())
         .inspect_err(|error| warn!(%error, "`rcmd-server status` will not see this server"));
     upkeep.start(&layout, &state, &manager, hangup)?;
     let addresses: Vec<_> = listening.addresses.iter().map(ToString::to_string).collect();
@@ -154,6 +167,38 @@ async fn serve(loaded: Loaded, passed: FromManager, audit: Arc<Audit>) -> Result
         () = lived => {}
     }
     Ok(())
+}
+
+/// Makes the local socket. A server whose folder takes none runs all the same.
+///
+/// # Errors
+/// If another server has the socket.
+fn local_socket(state: &ServerState) -> Result<Option<(ControlSocket, UnixListener)>> {
+    match ControlSocket::bind(&state.settings.folders.run) {
+        Ok(bound) => Ok(Some(bound)),
+        Err(error @ ControlError::Taken(_)) => Err(error.into()),
+        Err(error) => {
+            warn!(%error, "`rcmd-server ps`, `kill` and `status` will not reach this server");
+            Ok(None)
+        }
+    }
+}
+
+/// Starts to listen for metrics, if there is an address for that.
+///
+/// # Errors
+/// If the address is taken or not ours.
+fn listen_for_metrics(state: &ServerState) -> Result<Option<TcpListener>> {
+    let Some(address) = state.settings.metrics else { return Ok(None) };
+    let bound = TcpListener::bind(address).and_then(|listener| {
+        listener.set_nonblocking(true)?;
+        Ok((listener.local_addr()?, listener))
+    });
+    let (address, listener) = bound.with_context(|| {
+        format!("cannot listen on {address} for metrics; choose another with --metrics ADDR:PORT")
+    })?;
+    info!(%address, "metrics");
+    Ok(Some(listener))
 }
 
 /// Waits until the server has been idle for the time that the configuration says, and closes it for guests. Waits for

@@ -16,6 +16,8 @@
 //! them.
 
 mod action;
+pub(crate) mod card;
+pub(crate) mod counts;
 mod delivery;
 mod early;
 mod exit;
@@ -35,20 +37,19 @@ pub(crate) use self::{
     spec::{JobSpec, Judged, Judging, Prepared, Rejection, StartOptions},
 };
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Instant,
-};
+use std::{sync::Arc, time::Instant};
 
 use arc_swap::ArcSwap;
 use rcmd_protocol::frame::Frame;
 use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio_util::task::TaskTracker;
 
-use self::{idempotency::IdempotencyLog, registry::KeyReservation};
+use self::{
+    card::{About, Card},
+    counts::JobCounts,
+    idempotency::IdempotencyLog,
+    registry::KeyReservation,
+};
 use crate::{
     admission::{Admission, budget::Budget, judging::JudgingShares, locks::Locks},
     audit::Audit,
@@ -64,7 +65,7 @@ const MAILBOX: usize = 64;
 #[derive(Clone, Debug)]
 pub(crate) struct JobHandle {
     mailbox: mpsc::Sender<Message>,
-    is_permitted: Arc<AtomicBool>,
+    card: Arc<Card>,
 }
 
 /// A message to a job.
@@ -90,6 +91,8 @@ pub(crate) enum Message {
     Forget,
     /// The rules of the policy have changed.
     Judge(Arc<Rules>),
+    /// An operator of the host ends the job.
+    Kill,
     /// The server stops: first with the gentle urgency, then with the other.
     Stop(Urgency),
 }
@@ -114,6 +117,8 @@ pub(crate) struct Shared {
     pub budget: Arc<Budget>,
     /// The shares of identities in judging what their transfers ask.
     pub judging: JudgingShares,
+    /// The counters of commands.
+    pub counts: JobCounts,
     /// The keys that outlive their jobs.
     pub idempotency: Arc<IdempotencyLog>,
     /// The names that one command holds at a time.
@@ -141,10 +146,10 @@ pub(crate) struct Mailbox {
     handle: JobHandle,
 }
 
-/// Makes the two ends of a job's mailbox.
-pub(crate) fn register() -> (JobHandle, Mailbox) {
+/// Makes the two ends of a job's mailbox. Operators see of the job what `about` says.
+pub(crate) fn register(about: About) -> (JobHandle, Mailbox) {
     let (sender, messages) = mpsc::channel(MAILBOX);
-    let handle = JobHandle { mailbox: sender, is_permitted: Arc::default() };
+    let handle = JobHandle { mailbox: sender, card: Arc::new(Card::new(about)) };
     (handle.clone(), Mailbox { messages, handle })
 }
 
@@ -162,8 +167,9 @@ impl Mailbox {
         shared: Arc<Shared>,
         reservation: KeyReservation,
     ) {
-        let job = life::Job::new(spec, sink, self.messages, shared);
-        job.live(preparing, reservation, &self.handle).await;
+        let card = Arc::clone(&self.handle.card);
+        let job = life::Job::new(spec, sink, self.messages, shared, card);
+        job.live(preparing, reservation).await;
     }
 }
 
@@ -179,11 +185,12 @@ impl JobHandle {
     /// Returns whether the job was permitted. Before that it waits for its own judgement, whose
     /// result every attached client receives.
     pub(crate) fn is_permitted(&self) -> bool {
-        self.is_permitted.load(Ordering::Acquire)
+        self.card.is_permitted()
     }
 
-    fn set_permitted(&self) {
-        self.is_permitted.store(true, Ordering::Release);
+    /// Returns what operators see of the job.
+    pub(crate) fn card(&self) -> &Card {
+        &self.card
     }
 
     /// Sends the job a message without waiting for it, so that a busy job delays nobody.

@@ -3,7 +3,7 @@
 //! `docs/architecture.md` is the map. The dependencies point one way:
 //!
 //! ```text
-//! daemon -> net -> request -> policy -> job -> process
+//! daemon -> control, net -> request -> policy -> job -> process
 //! ```
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests may wait"))]
 #![deny(unsafe_code)]
@@ -11,8 +11,8 @@
 mod admission;
 pub mod audit;
 pub mod cli;
-mod clock;
 mod config;
+mod control;
 pub mod daemon;
 mod glob;
 mod job;

@@ -48,6 +48,9 @@ fn main() -> ExitCode {
         Some(ServerCommand::Policy(command)) => cli::policy::run(command, out),
         Some(ServerCommand::Enroll(options)) => cli::enroll::run(&options, out),
         Some(ServerCommand::Status(options)) => cli::status::run(&options, out),
+        Some(ServerCommand::Ps(options)) => cli::ps::ps(&options, out),
+        Some(ServerCommand::Kill(options)) => cli::ps::kill(&options, out),
+        Some(ServerCommand::Config(command)) => cli::config::run(&command, out),
         Some(ServerCommand::Audit(command)) => command.run().map(|()| 0),
         None if cli.options.check_config => cli::check_config::run(cli.options, out).map(|()| 0),
         None => serve(cli.options).map(|()| 0),
@@ -69,5 +72,5 @@ fn serve(options: ServerOptions) -> anyhow::Result<()> {
     // The log has a thread.
     let passed = daemon::prepare()?;
     let _log = daemon::log::init(options.log_level(), options.log_format)?;
-    daemon::run(Loaded::load(options.dir.as_deref(), options.listen)?, passed)
+    daemon::run(Loaded::load(options.dir.as_deref(), options.listen, options.metrics)?, passed)
 }

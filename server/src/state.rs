@@ -1,9 +1,12 @@
 //! The state that all connections of a server share.
 
+mod counts;
+mod snapshot;
+
 use std::{io, sync::Arc};
 
 use arc_swap::ArcSwap;
-use rcmd_certs::{Identity, listen::Strangers, signature::Signer};
+use rcmd_certs::{Identity, clock, listen::Strangers, signature::Signer};
 use rcmd_protocol::{
     frame::{Frame, Hello, ServerHello, capability},
     ids::Instance,
@@ -11,6 +14,10 @@ use rcmd_protocol::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub(crate) use self::{
+    counts::{ConnectionCounts, HandshakeFault},
+    snapshot::{KillResult, Snapshot},
+};
 use crate::{
     admission::{
         Admission,
@@ -27,7 +34,7 @@ use crate::{
         ServerSettings,
         limits::{self, ACCOUNTS, DIGESTS, FOLDERS_OF_EACH, HELD, LOOKS, Limits, RETRIES},
     },
-    job::{self, idempotency::IdempotencyLog, registry::Registry},
+    job::{self, counts::JobCounts, idempotency::IdempotencyLog, registry::Registry},
     policy::Rules,
     process::{self, Account, Looks, OwnProgram, Processes},
     trust::{Trust, TrustError},
@@ -64,10 +71,14 @@ pub(crate) struct ServerState {
     pub strangers: Arc<Strangers>,
     /// Those for whom the server stays although it may end when it is idle.
     pub presence: Arc<Presence>,
+    /// The counters of connections.
+    pub counts: ConnectionCounts,
     /// The tracker of all tasks of the server.
     pub tasks: TaskTracker,
     /// The token that is cancelled to end all connections.
     pub closing: CancellationToken,
+    /// The start of the server, in Unix time.
+    began: i64,
     instance: Instance,
     draining: CancellationToken,
     slots: Arc<ConnectionSlots>,
@@ -109,6 +120,7 @@ impl ServerState {
             limits: ArcSwap::from_pointee(limits.clone()),
             budget: Arc::new(Budget::new(HELD)),
             judging: JudgingShares::default(),
+            counts: JobCounts::default(),
             idempotency: Arc::new(idempotency),
             locks: Arc::new(Locks::new(settings.data.locks.clone(), processes.clone())?),
             audit,
@@ -144,8 +156,10 @@ impl ServerState {
             folders,
             strangers,
             presence,
+            counts: ConnectionCounts::default(),
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
+            began: clock::now_unix(),
             instance: Instance::random()?,
             draining: CancellationToken::new(),
             slots,

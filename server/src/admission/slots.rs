@@ -51,6 +51,21 @@ impl ConnectionSlots {
         act(&mut self.taken.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Returns the number of connections.
+    pub(crate) fn count(&self) -> usize {
+        self.taken(|taken| taken.all)
+    }
+
+    /// Returns the number of connections of each user that has any, in the order of their names.
+    pub(crate) fn users(&self) -> Vec<(String, usize)> {
+        let users = |taken: &mut Taken| -> Vec<_> {
+            taken.of.iter().map(|(user, of_user)| (user.clone(), of_user.count)).collect()
+        };
+        let mut users = self.taken(users);
+        users.sort_unstable();
+        users
+    }
+
     /// Takes a slot for one more connection of this identity, which may have `limit`.
     ///
     /// # Errors
@@ -117,6 +132,8 @@ mod tests {
         taken.push(slots.take("b", 2).unwrap());
         let failure = slots.take("b", 2).unwrap_err();
         assert!(failure.message.contains("the host has 3"), "{failure}");
+        assert_eq!(slots.count(), 3);
+        assert_eq!(slots.users(), [("a".to_owned(), 2), ("b".to_owned(), 1)]);
         taken.clear();
         assert!(slots.taken(|taken| taken.all == 0 && taken.of.is_empty()));
         assert!(slots.take("b", 1).is_ok());

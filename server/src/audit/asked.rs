@@ -5,17 +5,32 @@
 
 use rcmd_protocol::{frame::Mode, request::Request};
 
-use super::{record::Asked, redact::Redactor, text::Text};
+use super::{Audit, record::Asked, redact::Redactor, text::Text};
 
 /// The maximum bytes of a request that are recorded before it is judged.
 pub(super) const BEGINNING: usize = 1024;
 /// The maximum bytes of a request that are recorded for a dry run.
 pub(super) const OF_A_QUESTION: usize = 256;
+/// The maximum bytes of a request that operators are shown, and the maximum characters of it.
+const SHOWN: usize = 256;
 
 /// Returns the bytes of a request's strings, each with its NUL, as they are sent.
 pub(super) fn size(request: &Request) -> usize {
     let strings = request.args().iter().chain(request.env()).map(Vec::as_slice);
     strings.chain(request.cwd()).chain(request.user()).map(|string| string.len() + 1).sum()
+}
+
+impl Audit {
+    /// Returns the beginning of a request's command for people, on one line without control
+    /// characters, and without what the settings redact.
+    pub fn shown(&self, request: &Request) -> String {
+        let asked = Asked::of(request, &self.settings.redactor, SHOWN);
+        let mut shown = command(request.mode() == Mode::Shell, &asked.args, SHOWN);
+        if size(request) > SHOWN && !shown.ends_with('…') {
+            shown.push('…');
+        }
+        shown
+    }
 }
 
 impl Asked {
@@ -38,6 +53,30 @@ impl Asked {
             user: user.map(Text::of),
         }
     }
+}
+
+/// Returns a command for people: a line behind a `$`, a program with its arguments quoted where a shell
+/// would need it. What follows the first `longest` characters is left out.
+pub(super) fn command(is_line: bool, args: &[Text], longest: usize) -> String {
+    let mut shown = match args {
+        [line] if is_line => format!("$ {}", line.shown()),
+        args => args.iter().map(quoted).collect::<Vec<_>>().join(" "),
+    };
+    if let Some((cut, _)) = shown.char_indices().nth(longest) {
+        shown.truncate(cut);
+        shown.push('…');
+    }
+    shown
+}
+
+/// Quotes a word as a shell would need it, so that its ends can be seen.
+fn quoted(word: &Text) -> String {
+    let shown = word.shown();
+    let plain = |c: char| c.is_alphanumeric() || "%+,-./:=@_*".contains(c);
+    if !shown.is_empty() && shown.chars().all(plain) {
+        return shown;
+    }
+    format!("'{}'", shown.replace('\'', "'\\''"))
 }
 
 /// Returns as much of a string as `left` permits; text is not cut within a character.

@@ -39,6 +39,7 @@ impl Event {
             | Self::Transfer(_)
             | Self::Ask { .. }
             | Self::TurnedAway { .. }
+            | Self::Kill { .. }
             | Self::Checkpoint { .. }
             | Self::Removed { .. } => {}
         }

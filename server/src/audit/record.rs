@@ -1,8 +1,11 @@
 //! The records of the audit, version 1: one JSON object on each line.
 
+mod transfer;
+
 use rcmd_protocol::outcome::{ErrorKind, Outcome};
 use serde::{Deserialize, Serialize};
 
+pub use self::transfer::{SaidRecord, TransferRecord};
 use super::text::Text;
 
 /// A record, as a line without its hash.
@@ -157,6 +160,15 @@ pub enum Event {
         address: String,
         /// The reason.
         reason: String,
+    },
+    /// An operator of the host has a command ended; its end follows.
+    Kill {
+        /// The job's ID.
+        job: String,
+        /// The peer that asked for the command.
+        peer: String,
+        /// The operator's user ID on the host.
+        uid: u32,
     },
     /// The host's own certificate was renewed, or could not be. Its first enrollment is recorded
     /// only in the authority's journal: there was no server yet.
@@ -313,60 +325,6 @@ pub struct EndRecord {
     pub duration_ms: Option<u64>,
 }
 
-/// A transfer of files that has ended.
-#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
-pub struct TransferRecord {
-    /// The job's ID.
-    pub job: String,
-    /// The peer that asked.
-    pub peer: String,
-    /// `receive`, `send` or `list`.
-    pub verb: String,
-    /// The first of the paths that it began with, as they were judged: without links.
-    pub paths: Vec<Text>,
-    /// The number of further paths.
-    #[serde(default, skip_serializing_if = "is_none")]
-    pub more_paths: u64,
-    /// The number of folders below them that the rules denied.
-    #[serde(default, skip_serializing_if = "is_none")]
-    pub denied: u64,
-    /// The account that the process of the transfer gave. It ran as the account, and the server has
-    /// not checked what it said. `None` if it gave none, as when it was killed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub said: Option<SaidRecord>,
-}
-
-/// The account of a transfer, as its process gave it.
-#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
-pub struct SaidRecord {
-    /// Files whose content was transferred.
-    pub files: u64,
-    /// The sizes of these files together, in bytes.
-    pub bytes: u64,
-    /// Folders and links that were made.
-    pub made: u64,
-    /// Entries whose permission bits or times alone were set.
-    pub adjusted: u64,
-    /// Entries that were there as they are.
-    pub unchanged: u64,
-    /// Files that were newer at the destination.
-    pub skipped: u64,
-    /// Files that went away before they were read.
-    pub vanished: u64,
-    /// Entries that were deleted.
-    pub deleted: u64,
-    /// Entries that failed.
-    pub failed: u64,
-    /// The digest on which both ends agreed; `None` if the transfer broke off.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub digest: Option<String>,
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref)] // serde passes a reference.
-fn is_none(number: &u64) -> bool {
-    *number == 0
-}
-
 impl Event {
     /// Returns the ID of the job that the event is about.
     pub fn job(&self) -> Option<&str> {
@@ -374,7 +332,9 @@ impl Event {
             Self::Attempt(attempt) => Some(&attempt.job),
             Self::End(end) => Some(&end.job),
             Self::Transfer(transfer) => Some(&transfer.job),
-            Self::Start { job, .. } | Self::Refusal { job, .. } => Some(job),
+            Self::Start { job, .. } | Self::Refusal { job, .. } | Self::Kill { job, .. } => {
+                Some(job)
+            }
             Self::Denial { job, .. } => job.as_deref(),
             _ => None,
         }

@@ -1,9 +1,6 @@
 //! The table `[audit]` of the configuration.
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Deserializer};
 
@@ -70,10 +67,10 @@ impl Default for AuditFile {
 }
 
 impl AuditFile {
-    /// Returns the settings, with the log under the server's folder.
-    pub fn settings(self, server: &Path) -> AuditSettings {
+    /// Returns the settings of a log whose files are in `folder`.
+    pub fn settings(self, folder: PathBuf) -> AuditSettings {
         AuditSettings {
-            folder: server.join("audit"),
+            folder,
             sync: self.sync,
             rotate_size: self.rotate_size.0,
             rotate_age: self.rotate_age.0,
@@ -118,6 +115,8 @@ fn mask<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Redactor, D::Error
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]
@@ -125,13 +124,11 @@ mod tests {
         let read = |text: &str| toml::from_str::<AuditFile>(text).map_err(|e| e.to_string());
         let file =
             read("sync = \"each\"\nrotate_size = \"8 KiB\"\nkeep = \"90d\"\njournald = true");
-        let settings = file.unwrap().settings(Path::new("/s"));
+        let settings = file.unwrap().settings("/s".into());
         assert_eq!((settings.sync, settings.rotate_size), (SyncMode::Each, 8192));
         assert_eq!(settings.keep, Some(Duration::from_secs(90 * 86_400)));
         assert_eq!(settings.journald.as_deref(), Some(Path::new(JOURNAL)));
-        assert!(
-            read("journald = \"/run/x\"").unwrap().settings(Path::new("/s")).journald.is_some()
-        );
+        assert!(read("journald = \"/run/x\"").unwrap().settings("/s".into()).journald.is_some());
         for (text, says) in [
             ("sync = \"never\"", "unknown variant"),
             ("rotate_size = \"1 KiB\"", "not a size"),

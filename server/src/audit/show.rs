@@ -13,6 +13,7 @@ use self::{
     told::{ended, other, transferred},
 };
 use super::{
+    asked::command,
     chain::LINE_LIMIT,
     files::{self, LineEnd},
     record::{Attempt, Event, Stub},
@@ -203,7 +204,7 @@ impl<W: Write> Show<W> {
                 asked.account = user.shown();
                 asked.started = true;
                 if let Some(request) = request {
-                    asked.command = command(asked.is_line, &request.args);
+                    asked.command = command(asked.is_line, &request.args, LONGEST);
                 }
             }
             Event::Transfer(transfer) => {
@@ -226,7 +227,7 @@ impl<W: Write> Show<W> {
             Event::Ask { peer, address, mode, asked, kind, .. } => {
                 let what = format!("asked ({})", kind.as_deref().unwrap_or("permitted"));
                 let account = asked.user.as_ref().map(Text::shown).unwrap_or_default();
-                let command = command(mode == "shell", &asked.args);
+                let command = command(mode == "shell", &asked.args, LONGEST);
                 self.row(&Row {
                     time,
                     peer: &peer,
@@ -254,7 +255,7 @@ impl<W: Write> Show<W> {
             emergency: attempt.break_glass,
             address: attempt.address.clone(),
             account: attempt.asked.user.as_ref().map(Text::shown).unwrap_or_default(),
-            command: command(is_line, &attempt.asked.args),
+            command: command(is_line, &attempt.asked.args, LONGEST),
             is_line,
             started: false,
             transfer: String::new(),
@@ -318,20 +319,6 @@ impl<W: Write> Show<W> {
     }
 }
 
-/// Returns a command for people: a line behind a `$`, a program with its arguments quoted where a shell
-/// would need it. The end of a long one is left out.
-fn command(is_line: bool, args: &[Text]) -> String {
-    let mut shown = match args {
-        [line] if is_line => format!("$ {}", line.shown()),
-        args => args.iter().map(quoted).collect::<Vec<_>>().join(" "),
-    };
-    if let Some((cut, _)) = shown.char_indices().nth(LONGEST) {
-        shown.truncate(cut);
-        shown.push('…');
-    }
-    shown
-}
-
 fn is_over(event: &Event) -> bool {
     matches!(event, Event::End(_) | Event::Denial { .. } | Event::Refusal { .. })
 }
@@ -345,17 +332,8 @@ fn peer(event: &Event) -> Option<&str> {
         | Event::Refusal { peer, .. }
         | Event::Ask { peer, .. }
         | Event::TurnedAway { peer, .. }
+        | Event::Kill { peer, .. }
         | Event::Cut { peer, .. } => Some(peer),
         _ => None,
     }
-}
-
-/// Quotes a word as a shell would need it, so that its ends can be seen.
-fn quoted(word: &Text) -> String {
-    let shown = word.shown();
-    let plain = |c: char| c.is_alphanumeric() || "%+,-./:=@_*".contains(c);
-    if !shown.is_empty() && shown.chars().all(plain) {
-        return shown;
-    }
-    format!("'{}'", shown.replace('\'', "'\\''"))
 }

@@ -1,14 +1,14 @@
 //! The thread that syncs the log, signs it, begins new files and deletes old ones.
 
+mod health;
+mod orders;
+
 use std::{
     fs::File,
     io::{self, BufReader},
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
-    sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -16,11 +16,11 @@ use rcmd_protocol::ids::AuditHead;
 use tokio::sync::{oneshot, watch};
 use tracing::{error, info, warn};
 
+pub use self::health::AuditHealth;
+use self::{health::Health, orders::Orders};
 use super::{
     chain::LINE_LIMIT,
     files,
-    orders::Orders,
-    place::Room,
     record::{Event, Previous},
     settings::{AuditSettings, SyncMode},
     writer::{TurnedAway, Writer},
@@ -52,8 +52,7 @@ pub(super) struct SharedLog {
     ending: Condvar,
     pub(super) synced: watch::Sender<Synced>,
     pub(super) settings: AuditSettings,
-    /// True while no more than the reserve of the disk is left.
-    is_scarce: AtomicBool,
+    health: Health,
 }
 
 #[derive(Debug)]
@@ -83,7 +82,7 @@ impl SharedLog {
             ending: Condvar::new(),
             synced: watch::Sender::default(),
             settings,
-            is_scarce: AtomicBool::new(false),
+            health: Health::default(),
         }
     }
 
@@ -169,6 +168,7 @@ impl SharedLog {
             state.writer.keep_place();
         }
         let done = act(&mut state.writer);
+        self.health.note(&state.writer);
         drop(state);
         if wake {
             self.written.notify_one();
@@ -178,21 +178,7 @@ impl SharedLog {
 
     /// Returns whether no more than the reserve of the disk is left.
     pub(super) fn is_scarce(&self) -> bool {
-        self.is_scarce.load(Ordering::Relaxed)
-    }
-
-    /// Determines how much room is left, and logs when the reserve is reached and when there is
-    /// room again.
-    fn measure(&self) {
-        let Ok(room) = Room::of(&self.settings.folder) else { return };
-        if self.is_scarce.swap(room.is_scarce(), Ordering::Relaxed) == room.is_scarce() {
-            return;
-        }
-        let free = room.free;
-        match room.is_scarce() {
-            true => error!(free, "audit: its disk is nearly full; who asks for much is refused"),
-            false => warn!(free, "audit: its disk has room again"),
-        }
+        self.health.is_scarce()
     }
 
     /// Makes the thread end.
@@ -223,7 +209,7 @@ impl SharedLog {
             // An error recurs at the next attempt to write, and is reported there.
             let _ = state.writer.catch_up();
             state.writer.keep_place();
-            state.writer.show_standing();
+            self.show(&mut state.writer);
             if signed_at.elapsed() >= SIGN_AFTER {
                 let _ = self.sum_up(&mut state.writer);
             }
@@ -255,7 +241,7 @@ impl SharedLog {
             }
             let mut pause = RETRY;
             while state.writer.is_broken() && !state.closing {
-                state.writer.show_standing();
+                self.show(&mut state.writer);
                 state = self.wait(&self.ending, state, pause);
                 pause = (pause * 2).min(RETRY_MOST);
                 if !state.closing {

@@ -34,7 +34,8 @@ impl Host {
         std::fs::write(&cert, pair.cert.pem()).unwrap();
         std::fs::write(&key, pair.signing_key.serialize_pem()).unwrap();
         std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
-        let settings = toml::from_str::<AuditFile>(config).unwrap().settings(dir.path());
+        let settings =
+            toml::from_str::<AuditFile>(config).unwrap().settings(dir.path().join("audit"));
         Self {
             files: ServerFiles {
                 ca: cert.clone(),

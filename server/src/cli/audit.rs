@@ -18,6 +18,7 @@ use crate::{
         verify::{Expected, verify},
     },
     cli::moment,
+    config::folders::ServerFolders,
 };
 
 /// The subcommands of `rcmd-server audit`.
@@ -45,7 +46,7 @@ pub struct LogLocation {
     /// Server's folder [default: $RCMD_DIR, /etc/rcmd]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
-    /// Folder of the log, or of a copy [default: DIR/server/audit]
+    /// Folder of the log, or of a copy [default: as server.toml says, DIR/server/audit]
     #[arg(long, value_name = "FOLDER")]
     files: Option<PathBuf>,
 }
@@ -100,8 +101,11 @@ impl LogLocation {
         Layout::for_host(self.dir.as_deref())
     }
 
-    fn folder(&self) -> PathBuf {
-        self.files.clone().unwrap_or_else(|| self.layout().server_dir().join("audit"))
+    fn folder(&self) -> Result<PathBuf> {
+        match &self.files {
+            Some(folder) => Ok(folder.clone()),
+            None => Ok(ServerFolders::load(&self.layout())?.audit()),
+        }
     }
 }
 
@@ -113,7 +117,7 @@ impl VerifyOptions {
         }
         let keys = certs.iter().map(|path| VerifyingKey::of_certificate(path));
         let expected = Expected { keys: keys.collect::<Result<_, _>>()?, head: self.head };
-        let folder = self.location.folder();
+        let folder = self.location.folder()?;
         let done = match verify(&folder, &expected) {
             Ok(done) => done,
             Err(finding) => bail!("{}: {finding}", folder.display()),
@@ -145,7 +149,7 @@ impl VerifyOptions {
 
 impl ShowOptions {
     fn run(self) -> Result<()> {
-        let folder = self.location.folder();
+        let folder = self.location.folder()?;
         let listed = files::list(&folder).with_context(|| folder.display().to_string())?;
         let Self { peer, job, since, json, .. } = self;
         let filter = Filter { peer, job, since, json };

@@ -19,10 +19,13 @@ use crate::{
 /// # Errors
 /// The file that can't be used, and the reason.
 pub fn run(options: ServerOptions, out: &mut impl Write) -> Result<()> {
-    let loaded = Loaded::load(options.dir.as_deref(), options.listen)?;
+    let loaded = Loaded::load(options.dir.as_deref(), options.listen, options.metrics)?;
     let Loaded { settings, limits, policy, .. } = &loaded;
     for address in &settings.listen {
         writeln!(out, "listen       {address}")?;
+    }
+    if let Some(address) = settings.metrics {
+        writeln!(out, "metrics      {address}")?;
     }
     writeln!(out, "certificate  {}", settings.identity.cert.display())?;
     writeln!(out, "grace        {:?}", settings.grace)?;

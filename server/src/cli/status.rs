@@ -13,72 +13,188 @@ use rcmd_certs::{
     tls::{self, ServerFiles},
 };
 
+use serde::Serialize;
+
 use super::{StatusOptions, enroll::block_on};
 use crate::{
     audit::place::{self, Room},
-    daemon::instance,
+    config::folders::ServerFolders,
+    control::{AskError, ControlRequest, ControlResponse, ask},
+    daemon::instance::{self, ServerInfo},
+    state::Snapshot,
     trust::age,
 };
 
 /// The time for the authority's answer.
 const ANSWER: Duration = Duration::from_secs(5);
 
+/// The maximum number of users whose connections are told one by one.
+const USERS: usize = 8;
+
 /// A line of the report, or the fault that it reports.
 type Finding = Result<String, String>;
 
-/// Prints whether the server runs, and the state of audit, certificate, lists and authority.
-/// Returns the exit status: 0 if all is well and a server runs, otherwise 1.
+/// A line of the report, as JSON has it.
+#[derive(Debug, Serialize)]
+struct Line {
+    about: &'static str,
+    well: bool,
+    text: String,
+}
+
+/// The report, as JSON has it.
+#[derive(Debug, Serialize)]
+struct Report {
+    well: bool,
+    findings: Vec<Line>,
+    /// The dates in Unix time at which the files of certificate and list expire.
+    certificate_expiry: Option<i64>,
+    list_expiry: Option<i64>,
+    /// The servers that run.
+    servers: Vec<Option<ServerInfo>>,
+    /// The state of the server that answered.
+    server: Option<Box<Snapshot>>,
+}
+
+/// Prints whether the server runs and what it does, and the state of audit, certificate, lists and
+/// authority. Returns the exit status: 0 if all is well and a server runs, otherwise 1.
 ///
 /// # Errors
 /// If nothing can be printed.
 pub fn run(options: &StatusOptions, out: &mut dyn Write) -> Result<u8> {
-    let layout = Layout::for_host(options.dir.as_deref());
-    let mut well = true;
-    let mut report = |name: &str, findings: Vec<Finding>| {
-        for (at, finding) in findings.into_iter().enumerate() {
-            well &= finding.is_ok();
-            let (Ok(said) | Err(said)) = finding;
-            writeln!(out, "{:<12} {said}", if at == 0 { name } else { "" })?;
+    let report = examine(&Layout::for_host(options.dir.as_deref()));
+    if options.json {
+        writeln!(out, "{}", serde_json::to_string(&report)?)?;
+    } else {
+        let mut before = "";
+        for Line { about, text, .. } in &report.findings {
+            let name = if before == *about { "" } else { about };
+            writeln!(out, "{name:<12} {text}")?;
+            before = about;
         }
-        Ok::<_, std::io::Error>(())
-    };
-    let (runs, servers) = servers(&layout);
-    report("server", servers)?;
-    report("audit", vec![audit(&layout, runs)])?;
-    report("certificate", certificate(&layout))?;
-    match Member::load(&layout, Kind::Server) {
-        Ok(member) => {
-            report("list", vec![list(&layout, member.is_some())])?;
-            report("authority", vec![authority(member)])?;
-        }
-        Err(error) => report("authority", vec![Err(format!("UNUSABLE: {error}"))])?,
     }
-    Ok(u8::from(!well))
+    Ok(u8::from(!report.well))
 }
 
-/// Reports the servers that run over this folder. Also returns whether any does.
-fn servers(layout: &Layout) -> (bool, Vec<Finding>) {
-    let servers = match instance::servers(layout) {
+fn examine(layout: &Layout) -> Report {
+    let mut findings = Vec::new();
+    let mut report = |about: &'static str, found: Vec<Finding>| {
+        findings.extend(found.into_iter().map(|finding| {
+            let well = finding.is_ok();
+            let (Ok(text) | Err(text)) = finding;
+            Line { about, well, text }
+        }));
+    };
+    let (mut servers, mut server) = (Vec::new(), None);
+    match ServerFolders::load(layout) {
+        Ok(folders) => {
+            let said;
+            (servers, said) = running(&folders);
+            report("server", said);
+            if !servers.is_empty() {
+                let (answered, said) = asked(&folders);
+                said.into_iter().for_each(|(about, found)| report(about, vec![found]));
+                server = answered;
+            }
+            report("audit", vec![audit(&folders, !servers.is_empty())]);
+        }
+        Err(error) => report("server", vec![Err(format!("UNKNOWN: {error}"))]),
+    }
+    report("certificate", certificate(layout));
+    match Member::load(layout, Kind::Server) {
+        Ok(member) => {
+            report("list", vec![list(layout, member.is_some())]);
+            report("authority", vec![authority(member)]);
+        }
+        Err(error) => report("authority", vec![Err(format!("UNUSABLE: {error}"))]),
+    }
+    let leaf = tls::load_leaf(&layout.server_cert()).ok();
+    let lists = CrlSet::load(&layout.server_list()).ok().flatten();
+    Report {
+        well: findings.iter().all(|line| line.well),
+        findings,
+        certificate_expiry: leaf.map(|leaf| leaf.not_after),
+        list_expiry: lists.map(|lists| lists.next_update()),
+        servers,
+        server,
+    }
+}
+
+/// Reports the servers that run over this folder, and returns them.
+fn running(folders: &ServerFolders) -> (Vec<Option<ServerInfo>>, Vec<Finding>) {
+    let servers = match instance::servers(folders) {
         Ok(servers) => servers,
         Err(error) => {
-            return (false, vec![Err(format!("cannot find out whether a server runs: {error}"))]);
+            let why = format!("cannot find out whether a server runs: {error}");
+            return (Vec::new(), vec![Err(why)]);
         }
     };
     if servers.is_empty() {
-        return (false, vec![Err("not running".to_owned())]);
+        return (servers, vec![Err("not running".to_owned())]);
     }
-    let said = servers.into_iter().map(|server| {
+    let said = servers.iter().map(|server| {
         let Some(server) = server else { return Ok("running, just started".to_owned()) };
         let listening: Vec<_> = server.listening.iter().map(ToString::to_string).collect();
         let (pid, since) = (server.pid, clock::date(server.since));
         Ok(format!("running, pid {pid}, since {since}, listening on {}", listening.join(", ")))
     });
-    (true, said.collect())
+    let said = said.collect();
+    (servers, said)
+}
+
+/// The answer of a running server, and what is reported of it.
+type Answer = (Option<Box<Snapshot>>, Vec<(&'static str, Finding)>);
+
+/// Asks the running server what it does.
+fn asked(folders: &ServerFolders) -> Answer {
+    let response = block_on(async { Ok(ask(&folders.run, &ControlRequest::Snapshot).await) });
+    match response {
+        Ok(Ok(ControlResponse::Snapshot(snapshot))) => {
+            let said = told(&snapshot);
+            (Some(snapshot), said)
+        }
+        Ok(Err(error @ AskError::NotPermitted(_))) => {
+            (None, vec![("commands", Ok(format!("not shown: {error}")))])
+        }
+        Ok(Err(error)) => (None, vec![("commands", Err(format!("UNKNOWN: {error}")))]),
+        Ok(Ok(_)) => (None, vec![("commands", Err("UNKNOWN: another answer came".to_owned()))]),
+        Err(error) => (None, vec![("commands", Err(format!("UNKNOWN: {error:#}")))]),
+    }
+}
+
+/// Reports what a server does.
+fn told(of: &Snapshot) -> Vec<(&'static str, Finding)> {
+    let mut said = Vec::new();
+    if of.draining {
+        said.push(("server", Err("STOPPING: it starts no further command".to_owned())));
+    }
+    let mut commands = format!(
+        "{} running of {}, {} waiting of {}",
+        of.running, of.limits.running, of.queued, of.limits.queued
+    );
+    match of.kept {
+        0 => {}
+        kept => commands += &format!("; {kept} kept for clients that are gone"),
+    }
+    said.push(("commands", Ok(commands)));
+    let peers = of.peers.iter().take(USERS);
+    let mut users: Vec<_> =
+        peers.map(|peer| format!("{} {}", printable(&peer.user), peer.connections)).collect();
+    match of.peers.len().saturating_sub(USERS) {
+        0 => {}
+        more => users.push(format!("{more} more users")),
+    }
+    let mut connections = format!("{} of {}", of.connections, of.limits.connections);
+    if !users.is_empty() {
+        connections += &format!(": {}", users.join(", "));
+    }
+    said.push(("connections", Ok(connections)));
+    said
 }
 
 /// Reports whether the audit can be written, and how much room there is for it.
-fn audit(layout: &Layout, runs: bool) -> Finding {
-    let folder = layout.server_dir().join("audit");
+fn audit(folders: &ServerFolders, runs: bool) -> Finding {
+    let folder = folders.audit();
     let room = match Room::of(&folder) {
         Ok(room) => room,
         Err(error) if runs => {

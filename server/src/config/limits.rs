@@ -18,8 +18,9 @@ const DESCRIPTORS_PER_CONNECTION: u64 = 1;
 /// The number of descriptors of a running command: three pipes, the pidfd that it is supervised by,
 /// and three to spare.
 const DESCRIPTORS_PER_COMMAND: u64 = 7;
-/// The number of descriptors kept back for listeners, logs, certificates and `/proc`.
-const DESCRIPTORS_KEPT: u64 = 32;
+/// The number of descriptors kept back for listeners, logs, certificates, `/proc`, and those who ask the
+/// server about itself.
+const DESCRIPTORS_KEPT: u64 = 48;
 
 /// The maximum number of folders that all transfers together hold open from the moment they are found
 /// until their processes have them.
@@ -80,6 +81,13 @@ pub(crate) const CLOSE: Duration = Duration::from_secs(2);
 /// The time for reading away what a refused peer sends, so that the reason reaches it before a
 /// reset does.
 pub(crate) const LINGER: Duration = Duration::from_secs(1);
+
+/// The number of connections to the local socket of root, and of the server's own user. Each has one
+/// request, which is answered within a millisecond.
+pub(crate) const OPERATORS: usize = 4;
+
+/// The number of connections to the listener for metrics; with one more, the oldest goes.
+pub(crate) const SCRAPES: usize = 8;
 
 /// The limits on turns at one kind of work.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -280,9 +288,9 @@ mod tests {
         let limits = Limits::default();
         assert_eq!(limits.cut_to(1 << 20), limits);
         let small = limits.cut_to(256);
-        assert_eq!((small.running, small.connections, small.unauthenticated), (13, 68, 33));
+        assert_eq!((small.running, small.connections, small.unauthenticated), (12, 62, 30));
         assert_eq!((limits.folders, small.folders), (FOLDERS, Handed::FOLDERS));
-        assert_eq!(limits.cut_to(4096).folders, 508);
+        assert_eq!(limits.cut_to(4096).folders, 506);
         let huge: Limits = toml::from_str("running = 1000000").unwrap();
         assert_eq!(huge.cut_to(1 << 30).running, RUNNING);
         let tiny = limits.cut_to(10);

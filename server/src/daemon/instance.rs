@@ -1,4 +1,4 @@
-//! The servers that run over a folder. Each has a locked file in `server/running/` while it lives,
+//! The servers that run over a folder. Each has a locked file in `running/` while it lives,
 //! with its process ID, start and addresses.
 //!
 //! The kernel releases the lock (flock(2)) with the process, however the process ends. A file
@@ -15,10 +15,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rcmd_certs::{Layout, clock};
+use rcmd_certs::clock;
 use serde::{Deserialize, Serialize};
 
-use crate::config::listen::ListenAddress;
+use crate::config::{folders::ServerFolders, listen::ListenAddress};
 
 /// The maximum bytes of a file that are read: [`LISTENERS`](crate::config::limits::LISTENERS) of
 /// the longest addresses fit.
@@ -49,8 +49,11 @@ impl InstanceFile {
     ///
     /// # Errors
     /// If the file can't be made.
-    pub(crate) fn begin(layout: &Layout, listening: Vec<ListenAddress>) -> io::Result<Self> {
-        let folder = folder(layout);
+    pub(crate) fn begin(
+        folders: &ServerFolders,
+        listening: Vec<ListenAddress>,
+    ) -> io::Result<Self> {
+        let folder = folders.running();
         DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
         for (path, found) in scan(&folder)? {
             if matches!(found, FileState::Left) {
@@ -82,17 +85,13 @@ impl Drop for InstanceFile {
 ///
 /// # Errors
 /// If the folder or a file can't be read.
-pub(crate) fn servers(layout: &Layout) -> io::Result<Vec<Option<ServerInfo>>> {
-    let found = scan(&folder(layout))?;
+pub(crate) fn servers(folders: &ServerFolders) -> io::Result<Vec<Option<ServerInfo>>> {
+    let found = scan(&folders.running())?;
     let living = found.into_iter().filter_map(|(_, found)| match found {
         FileState::Living(server) => Some(server),
         FileState::Left => None,
     });
     Ok(living.collect())
-}
-
-fn folder(layout: &Layout) -> PathBuf {
-    layout.server_dir().join("running")
 }
 
 enum FileState {
@@ -137,56 +136,57 @@ mod tests {
     use super::*;
     use crate::config::limits::LISTENERS;
 
-    fn layout() -> (tempfile::TempDir, Layout) {
+    fn folders() -> (tempfile::TempDir, ServerFolders) {
         let dir = tempfile::tempdir().unwrap();
-        let layout = Layout::new(dir.path());
-        (dir, layout)
+        let folders =
+            ServerFolders { state: dir.path().join("state"), run: dir.path().join("run") };
+        (dir, folders)
     }
 
     #[test]
     fn servers_of_one_folder_are_told_for_as_long_as_they_live() {
-        let (_dir, layout) = layout();
-        assert_eq!(servers(&layout).unwrap(), []);
+        let (_dir, folders) = folders();
+        assert_eq!(servers(&folders).unwrap(), []);
         let address: ListenAddress = "127.0.0.1:7263".parse().unwrap();
-        let one = InstanceFile::begin(&layout, vec![address.clone()]).unwrap();
-        let other = InstanceFile::begin(&layout, Vec::new()).unwrap();
-        assert_eq!(servers(&layout).unwrap().len(), 2);
+        let one = InstanceFile::begin(&folders, vec![address.clone()]).unwrap();
+        let other = InstanceFile::begin(&folders, Vec::new()).unwrap();
+        assert_eq!(servers(&folders).unwrap().len(), 2);
         drop(other);
-        let told = servers(&layout).unwrap();
+        let told = servers(&folders).unwrap();
         let [Some(told)] = told.as_slice() else { panic!("{told:?}") };
         assert_eq!((told.pid, &told.listening), (std::process::id(), &vec![address]));
         drop(one);
-        assert_eq!(fs::read_dir(folder(&layout)).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(folders.running()).unwrap().count(), 0);
     }
 
     #[test]
     fn the_most_and_longest_addresses_are_read_again() {
-        let (_dir, layout) = layout();
+        let (_dir, folders) = folders();
         let longest: ListenAddress = format!("unix:/{}", "\"".repeat(95)).parse().unwrap();
         let listening = vec![longest; LISTENERS];
-        let _running = InstanceFile::begin(&layout, listening.clone()).unwrap();
-        let told = servers(&layout).unwrap();
+        let _running = InstanceFile::begin(&folders, listening.clone()).unwrap();
+        let told = servers(&folders).unwrap();
         let [Some(told)] = told.as_slice() else { panic!("{told:?}") };
         assert_eq!(told.listening, listening);
     }
 
     #[test]
     fn what_a_killed_server_left_is_none_and_goes_with_the_next_start() {
-        let (_dir, layout) = layout();
-        fs::create_dir_all(folder(&layout)).unwrap();
-        let left = folder(&layout).join("left");
+        let (_dir, folders) = folders();
+        fs::create_dir_all(folders.running()).unwrap();
+        let left = folders.running().join("left");
         fs::write(&left, br#"{"pid":1,"since":0,"listening":[]}"#).unwrap();
-        assert_eq!(servers(&layout).unwrap(), []);
-        let _running = InstanceFile::begin(&layout, Vec::new()).unwrap();
+        assert_eq!(servers(&folders).unwrap(), []);
+        let _running = InstanceFile::begin(&folders, Vec::new()).unwrap();
         assert!(!left.exists());
     }
 
     #[test]
     fn a_server_that_has_not_written_yet_or_nonsense_is_one_all_the_same() {
-        let (_dir, layout) = layout();
-        fs::create_dir_all(folder(&layout)).unwrap();
-        let file = File::create(folder(&layout).join("young")).unwrap();
+        let (_dir, folders) = folders();
+        fs::create_dir_all(folders.running()).unwrap();
+        let file = File::create(folders.running().join("young")).unwrap();
         file.lock().unwrap();
-        assert_eq!(servers(&layout).unwrap(), [None]);
+        assert_eq!(servers(&folders).unwrap(), [None]);
     }
 }

@@ -115,6 +115,8 @@ pub(super) enum Reason {
     Stopping,
     /// The policy no longer permits the command.
     Denied,
+    /// An operator of the host ends the command.
+    Operator,
 }
 
 impl Control {

@@ -176,6 +176,11 @@ impl Delivery {
         self.absence.until = self.sink.is_none().then(|| Instant::now() + retain);
     }
 
+    /// Returns whether a connection has the job.
+    pub(super) fn is_attached(&self) -> bool {
+        self.sink.is_some()
+    }
+
     pub(super) fn has_ended(&self) -> bool {
         matches!(self.phase, Phase::Ended { .. })
     }

@@ -1,5 +1,6 @@
 //! The end of a job as a client receives it: outcomes, failures, exit frames.
 
+use rcmd_certs::clock;
 use rcmd_protocol::{
     frame::{Exit, Frame},
     outcome::{ErrorKind, Outcome, WireError},
@@ -7,10 +8,7 @@ use rcmd_protocol::{
 };
 
 use super::action::Reason;
-use crate::{
-    clock,
-    process::{ProcessExit, Survivor},
-};
+use crate::process::{ProcessExit, Survivor};
 
 /// The maximum number of processes that a message names as not killed.
 const NAMED: usize = 4;
@@ -34,6 +32,7 @@ pub(super) fn exit_of_process(
         Some(Reason::Lost) => (ended, Some(lost())),
         Some(Reason::Stopping) => (ended, Some(stopped())),
         Some(Reason::Denied) => (ended, Some(denied())),
+        Some(Reason::Operator) => (ended, Some(killed("ended the command"))),
         Some(Reason::Client) | None => (ended, None),
     };
     let now = clock::now_ms();
@@ -76,6 +75,13 @@ fn lost() -> WireError {
 fn stopped() -> WireError {
     WireError::new(ErrorKind::ServerStopped, "the server was stopped and ended the command")
         .hint("Start it again when the server is back.")
+}
+
+/// Returns the failure of a command with which an operator of the host did `what`.
+pub(super) fn killed(what: &str) -> WireError {
+    let message = format!("an operator of the host {what}");
+    WireError::new(ErrorKind::ServerStopped, message)
+        .hint("Ask the operators of the host before you start it again.")
 }
 
 pub(super) fn corrupt() -> WireError {

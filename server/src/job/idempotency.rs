@@ -16,6 +16,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use rcmd_certs::clock;
 use rcmd_protocol::{
     frame::Exit,
     ids::{JobId, Key, RequestDigest},
@@ -23,7 +24,6 @@ use rcmd_protocol::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-use crate::clock;
 use file::KeyFile;
 use line::{Line, Record};
 use records::Records;

@@ -1,8 +1,9 @@
 //! The phases of a job before its process: being judged, waiting for a lock and a turn, being
 //! started.
 
-use std::{mem, os::unix::ffi::OsStrExt as _, sync::Arc};
+use std::{mem, os::unix::ffi::OsStrExt as _, sync::Arc, time::Instant};
 
+use rcmd_certs::clock;
 use rcmd_protocol::{
     frame::{Frame, Lock},
     outcome::WireError,
@@ -14,6 +15,7 @@ use super::{
     JobSpec, Judged, Prepared, Rejection,
     action::{Action, Control, Reason},
     at,
+    card::JobStage,
     early::{Early, NotLaunched},
     exit,
     judgement::Judgement,
@@ -25,7 +27,6 @@ use super::{
 use crate::{
     admission::{Entering, RunSlot, budget::Share, locks::LockGuard},
     audit::{Announcement, TransferNote},
-    clock,
     config::OnReload,
     policy::{AuthorizedRequest, Permit},
     process::{Plan, Process, SpawnError},
@@ -135,6 +136,7 @@ impl Job {
         folders: JudgeFolder,
     ) -> Result<(Process, Option<Attending>), NotLaunched> {
         let shared = Arc::clone(&self.shared);
+        self.card.set_stage(JobStage::Starting);
         if self.spec.kept.is_some() {
             self.note_start_of_key().await?;
             self.still_wanted()?;
@@ -187,12 +189,18 @@ impl Job {
         // Called on the thread that starts the process, which waits for the disk in place of a
         // worker of the runtime.
         let first = move || announcement.write();
+        let begun = Instant::now();
         let spawning = shared.processes.start(plan, peer.user(), &off, first);
         tokio::pin!(spawning);
         loop {
             tokio::select! {
                 biased;
-                came = &mut spawning => return came,
+                came = &mut spawning => {
+                    if came.is_ok() {
+                        self.shared.counts.started(begun.elapsed());
+                    }
+                    return came;
+                }
                 () = self.hear() => {
                     if self.early.is_called_off() {
                         off.cancel();
@@ -229,6 +237,8 @@ impl Job {
         let Early { input, actions } = mem::replace(&mut self.early, Early::new(share));
         let mut supervisor = Supervisor::new(process, terms, input);
         debug!(job = %self.spec.id, peer = %self.spec.peer, pid = supervisor.pid(), "started");
+        let pid = u32::try_from(supervisor.pid()).unwrap_or_default();
+        self.card.set_running(pid, clock::now_ms());
         actions.into_iter().for_each(|action| supervisor.apply(action.into_control()));
         Running { supervisor, transfer: None, lock_guard, _slot: slot }
     }
@@ -250,6 +260,7 @@ impl Job {
         }
         drop(entering);
         *permit = None;
+        self.card.set_stage(JobStage::Locked);
         let _waiting = self.shared.admission.wait_elsewhere(identity.user(), &quota)?;
         self.delivery.send(|ch| Frame::Queued { ch, position: waiter.position() as u64 });
         self.wait_for(waiter.acquire()).await
@@ -262,6 +273,7 @@ impl Job {
             return Ok(slot);
         }
         *permit = None;
+        self.card.set_stage(JobStage::Queued);
         let mut ticket = admission.enqueue(peer.user(), &quota)?;
         self.delivery.send(|ch| Frame::Queued { ch, position: ticket.position() as u64 });
         self.wait_for(ticket.slot()).await
@@ -341,6 +353,9 @@ impl Job {
                 Control::Terminate(Reason::Stopping) | Control::Kill(Reason::Stopping),
             ) => exit::draining(),
             Action::Process(Control::Kill(Reason::Corrupt)) => exit::corrupt(),
+            Action::Process(Control::Terminate(Reason::Operator)) => {
+                exit::killed("ended the command before it had started")
+            }
             _ => exit::given_up("its client ended it before it had started"),
         }
     }

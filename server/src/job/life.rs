@@ -7,9 +7,10 @@ use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
 use super::{
-    JobHandle, JobSpec, Message, Prepared, Rejection, Shared, Sink, Urgency,
-    action::{Action, Control, Event, Exited, Reason},
+    JobSpec, Message, Prepared, Rejection, Shared, Sink, Urgency,
+    action::{Action, Control, Event, Exited, OutputStream, Reason},
     at,
+    card::Card,
     delivery::{Delivery, Patience},
     early::{Early, NotLaunched},
     exit,
@@ -28,6 +29,7 @@ pub(super) struct Job {
     pub(super) mailbox: mpsc::Receiver<Message>,
     pub(super) shared: Arc<Shared>,
     pub(super) spec: JobSpec,
+    pub(super) card: Arc<Card>,
     pub(super) delivery: Delivery,
     pub(super) judgement: Judgement,
     pub(super) early: Early,
@@ -52,6 +54,7 @@ impl Job {
         sink: Sink,
         mailbox: mpsc::Receiver<Message>,
         shared: Arc<Shared>,
+        card: Arc<Card>,
     ) -> Self {
         let options = spec.options;
         let grace = options.grace_ms.map(Duration::from_millis);
@@ -64,6 +67,7 @@ impl Job {
             mailbox,
             shared,
             spec,
+            card,
             judgement: Judgement::Pending(None),
             audited: None,
             transferred: None,
@@ -77,11 +81,10 @@ impl Job {
         mut self,
         preparing: impl Future<Output = Result<Prepared, Rejection>>,
         reservation: KeyReservation,
-        handle: &JobHandle,
     ) {
         let ready = match self.prepare(preparing).await {
             Ok(ready) => {
-                handle.set_permitted();
+                self.card.set_permitted();
                 ready
             }
             Err(failure) => {
@@ -115,12 +118,18 @@ impl Job {
         match message {
             Message::Attach(attachment) => {
                 self.delivery.attach(attachment);
+                self.card.set_kept(!self.delivery.is_attached());
                 None
             }
             Message::Frame { generation, frame } => self.delivery.frame(generation, frame),
-            Message::Lost { generation, resumable } => self.delivery.lost(generation, resumable),
+            Message::Lost { generation, resumable } => {
+                let action = self.delivery.lost(generation, resumable);
+                self.card.set_kept(!self.delivery.is_attached());
+                action
+            }
             Message::Forget => self.delivery.has_ended().then_some(Action::Done),
             Message::Judge(rules) => self.judge_again(&rules),
+            Message::Kill => Some(Action::Process(Control::Terminate(Reason::Operator))),
             Message::Stop(Urgency::Term) => {
                 Some(Action::Process(Control::Terminate(Reason::Stopping)))
             }
@@ -166,7 +175,10 @@ impl Job {
             while let Some(event) = supervisor.next_event() {
                 match event {
                     Event::Exited(exited) => return exited,
-                    event => self.delivery.take(event),
+                    event => {
+                        self.count(&event);
+                        self.delivery.take(event);
+                    }
                 }
             }
             self.delivery.flush();
@@ -184,6 +196,16 @@ impl Job {
                     supervisor.apply(Control::Kill(Reason::Lost));
                 }
             }
+        }
+    }
+
+    fn count(&self, event: &Event) {
+        let counts = &self.shared.counts;
+        match event {
+            Event::Output { stream: OutputStream::Stdout, bytes, .. } => counts.stdout(bytes.len()),
+            Event::Output { stream: OutputStream::Stderr, bytes, .. } => counts.stderr(bytes.len()),
+            Event::InputTaken(count) => counts.stdin(*count),
+            _ => {}
         }
     }
 
@@ -205,6 +227,12 @@ impl Job {
                 self.hear_during(recorded).await;
             }
             (None, None, None) => {}
+        }
+        match exit.failure() {
+            Some(failure) if exit.outcome() == Outcome::NotStarted => {
+                self.shared.counts.refused(&failure.kind);
+            }
+            _ => self.shared.counts.ended(exit.outcome()),
         }
         let JobSpec { id, peer, .. } = &self.spec;
         debug!(

@@ -21,6 +21,7 @@ mod timers;
 use std::{collections::VecDeque, mem, pin::Pin, time::Instant};
 
 use bytes::Bytes;
+use rcmd_certs::clock;
 use rcmd_protocol::signal::Signal;
 
 pub(super) use self::input::InputWriter;
@@ -34,7 +35,6 @@ use super::{
     at,
 };
 use crate::{
-    clock,
     config::limits,
     process::{Process, ProcessExit, Survivor, TreeKill},
 };

@@ -24,7 +24,7 @@ use crate::{
     admission::{presence::Guest, slots::ConnectionSlot},
     config::limits::LINGER,
     net::connection,
-    state::ServerState,
+    state::{HandshakeFault, ServerState},
     trust::{Peer, PeerOrigin},
 };
 
@@ -41,6 +41,7 @@ pub(super) fn accept<S>(state: &Arc<ServerState>, stream: S, origin: PeerOrigin,
 where
     S: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static,
 {
+    state.counts.accepted();
     let limits = &state.settings.limits;
     let deadline = Instant::now() + limits.handshake.0;
     let (hello_guard, mut overdue) =
@@ -54,6 +55,7 @@ where
                 biased;
                 admitted = admit(&state, stream, origin, hello_guard) => admitted,
                 reason = overdue.reason() => {
+                    state.counts.failed(HandshakeFault::Overdue);
                     warn!(peer = %origin, reason, "refused");
                     None
                 }
@@ -97,6 +99,7 @@ where
     let mut tls = match listen::handshake(stream, config, turn, listen::has_left).await {
         Ok(tls) => tls,
         Err((error, stream)) => {
+            state.counts.failed(HandshakeFault::Tls);
             let own = Some(state.settings.identity.cert.as_path());
             warn!(peer = %origin, reason = %explain::server_reason(&error, own), "refused");
             if let Some(stream) = stream {
@@ -108,6 +111,7 @@ where
     tls.get_mut().1.set_buffer_limit(Some(tls::AHEAD));
     let session = tls.get_ref().1;
     if let Err(error) = tls::check_alpn(session) {
+        state.counts.failed(HandshakeFault::Protocol);
         warn!(peer = %origin, reason = %error, "refused");
         dismiss(tls, None).await;
         return None;
@@ -116,6 +120,7 @@ where
     let peer = match Peer::of(chain, clients, origin) {
         Ok(peer) => peer,
         Err(error) => {
+            state.counts.failed(HandshakeFault::Identity);
             warn!(peer = %origin, reason = %error, "refused");
             dismiss(tls, Some(WireError::new(ErrorKind::Tls, error.to_string()))).await;
             return None;
@@ -127,6 +132,7 @@ where
             Some(Admitted { peer, slot, tls, hello_guard })
         }
         Err(failure) => {
+            state.counts.failed(HandshakeFault::Busy);
             warn!(peer = %peer, reason = %failure, "refused");
             dismiss(tls, Some(failure)).await;
             None

@@ -49,7 +49,7 @@ pub(crate) async fn attach(
         Some(KeyState::Expired) => refused(&sink, Refusal::Gone),
         Some(kept) => {
             let algorithm = agreed(&kept);
-            tell(kept, algorithm, &sink)
+            tell(state, kept, algorithm, &sink)
         }
     }
 }
@@ -82,7 +82,7 @@ pub(super) async fn answer_known(
         Lookup::Gone | Lookup::Unknown => {}
     }
     match state.jobs.idempotency.find(peer.user(), start.key, start.body.digest()) {
-        Some(kept) => tell(kept, options.algorithm, &sink),
+        Some(kept) => tell(state, kept, options.algorithm, &sink),
         None => refused(&sink, Refusal::Gone),
     }
 }
@@ -96,7 +96,7 @@ pub(super) async fn answer_kept(
     sink: &Sink,
 ) -> Answer {
     if may_attach(state, peer, sink) {
-        tell(kept, options.algorithm, sink)
+        tell(state, kept, options.algorithm, sink)
     } else {
         Answer::Answered
     }
@@ -143,11 +143,12 @@ fn may_attach(state: &Arc<ServerState>, peer: &Arc<Peer>, sink: &Sink) -> bool {
 }
 
 /// Answers what is recorded of a key, with digests by this algorithm.
-fn tell(kept: KeyState, algorithm: Algorithm, sink: &Sink) -> Answer {
+fn tell(state: &ServerState, kept: KeyState, algorithm: Algorithm, sink: &Sink) -> Answer {
     let ch = sink.ch;
     match kept {
         KeyState::Conflict => refused(sink, Refusal::Conflict),
         KeyState::Expired => refuse(
+            state,
             sink,
             WireError::new(ErrorKind::KeyExpired, "this key was used more than 7 days ago")
                 .hint("The command that it started has ended; to run it again, use another --key."),

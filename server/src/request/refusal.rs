@@ -104,7 +104,8 @@ async fn wait(state: &ServerState, delay: Duration) {
 }
 
 /// Answers that nothing has started.
-pub(super) fn refuse(sink: &Sink, failure: WireError) -> Answer {
+pub(super) fn refuse(state: &ServerState, sink: &Sink, failure: WireError) -> Answer {
+    state.jobs.counts.refused(&failure.kind);
     sink.link.send(job::not_started(sink.ch, failure));
     Answer::Answered
 }

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::SystemTime};
 
+use rcmd_certs::clock;
 use rcmd_protocol::{
     error::ProtocolError,
     frame::Start,
@@ -22,12 +23,16 @@ use crate::{
     admission::{Backoff, Entering, budget::Share},
     job::{
         self, JobSpec, Judged, Judging, Prepared, Rejection, Sink, StartOptions,
+        card::About,
         registry::{KeyReservation, Reservation},
     },
     policy::{self, Access, RequestContext},
     state::ServerState,
     trust::Peer,
 };
+
+/// The maximum characters of an account's name that operators are shown: more than any account has.
+const ACCOUNT: usize = 64;
 
 /// Starts a command, or attaches to the one that its key has started already. Nothing here waits
 /// for the disk, the file system or the name service: the job does, in a task of its own.
@@ -53,17 +58,17 @@ pub(crate) async fn start(
         let message = "the server supports none of the digest algorithms that the client offers";
         let failure = WireError::new(ErrorKind::Protocol, message)
             .hint("Update the client, or offer sha256, which every server supports.");
-        return Ok(refuse(&sink, failure));
+        return Ok(refuse(state, &sink, failure));
     };
     let id = match JobId::random() {
         Ok(id) => id,
         Err(error) => {
             let message = format!("the host's operating system gave no random numbers: {error}");
             let failure = WireError::new(ErrorKind::Resources, message);
-            return Ok(refuse(&sink, failure.hint("Nothing ran; try again.")));
+            return Ok(refuse(state, &sink, failure.hint("Nothing ran; try again.")));
         }
     };
-    let (handle, mailbox) = job::register();
+    let (handle, mailbox) = job::register(about(state, peer, &id, &request));
     let (user, key, digest) = (peer.user(), start.key, start.body.digest());
     let quota = state.jobs.limits.load().quota_of(peer.identity());
     let reservation = match state.registry.reserve(quota.channels, user, key, digest, &handle) {
@@ -72,7 +77,9 @@ pub(crate) async fn start(
             return Ok(answer_known(state, peer, known, &start, options, sink).await);
         }
         Err(failure) => {
-            return Ok(turn_away(state, peer, failure, move |failure| _ = refuse(&sink, failure)));
+            let owner = Arc::clone(state);
+            let answer = move |failure| _ = refuse(&owner, &sink, failure);
+            return Ok(turn_away(state, peer, failure, answer));
         }
     };
     let is_kept = start.body.keep();
@@ -101,6 +108,21 @@ pub(crate) async fn start(
     // Boxed because the future is large, and `spawn` would copy it several times.
     state.tasks.spawn(Box::pin(mailbox.live(spec, sink, preparing, jobs, reservation)));
     Ok(Answer::Job(handle))
+}
+
+/// Returns what operators see of a request.
+fn about(state: &ServerState, peer: &Peer, id: &JobId, request: &Request) -> About {
+    let own = || state.jobs.user.to_string_lossy().into_owned();
+    let shown = |user: &[u8]| user.escape_ascii().map(char::from).take(ACCOUNT).collect();
+    let account = request.user().map_or_else(own, shown);
+    About {
+        job: id.to_string(),
+        user: peer.user().to_owned(),
+        address: peer.origin().to_string(),
+        account,
+        command: state.jobs.audit.shown(request),
+        asked_at: clock::now_ms(),
+    }
 }
 
 /// A command that a client asks for.
@@ -150,7 +172,7 @@ fn not_admitted(
         if failure.kind != ErrorKind::Busy {
             count_denied(&state, &peer, 0);
         }
-        refuse(&sink, delayed(&state, failure, delay).await);
+        refuse(&state, &sink, delayed(&state, failure, delay).await);
     });
     if pause_reading { Answer::Pause(delay) } else { Answer::Answered }
 }
@@ -237,12 +259,13 @@ fn no_request(
     count_denied(state, peer, 0);
     let (Ok(()), Ok(id)) = (check_disk(state, peer), JobId::random()) else {
         state.jobs.audit.turned_away(peer);
-        return refuse(sink, failure);
+        return refuse(state, sink, failure);
     };
     let (recorded, sink) = (state.jobs.audit.refused(peer, &id, &failure), sink.clone());
+    let owner = Arc::clone(state);
     state.tasks.spawn(async move {
         recorded.await;
-        refuse(&sink, failure);
+        refuse(&owner, &sink, failure);
     });
     Answer::Answered
 }

@@ -1,7 +1,10 @@
 //! Certificates, keys and revocation lists as they are in use.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
     time::Duration,
 };
 
@@ -29,6 +32,33 @@ pub struct Trust {
     side: watch::Sender<ServerSide>,
     /// The lists in use; locked while they are replaced, so that two replacements never mix.
     lists: Mutex<Option<CrlSet>>,
+    expiry: Expiry,
+}
+
+/// The dates of what is in use, in Unix time. They are read without waiting for a replacement.
+#[derive(Debug)]
+struct Expiry {
+    certificate: AtomicI64,
+    /// [`NEVER`] without lists.
+    list: AtomicI64,
+}
+
+/// The date of something that is not there.
+const NEVER: i64 = i64::MAX;
+
+impl Expiry {
+    fn of_certificate(files: &ServerFiles) -> i64 {
+        tls::load_leaf(&files.cert).map_or(NEVER, |leaf| leaf.not_after)
+    }
+
+    fn of_list(lists: Option<&CrlSet>) -> i64 {
+        lists.map_or(NEVER, CrlSet::next_update)
+    }
+
+    fn set(&self, files: &ServerFiles, lists: Option<&CrlSet>) {
+        self.certificate.store(Self::of_certificate(files), Ordering::Relaxed);
+        self.list.store(Self::of_list(lists), Ordering::Relaxed);
+    }
 }
 
 /// The reason why nothing can be trusted.
@@ -60,7 +90,11 @@ impl Trust {
         };
         let side = tls::server_side(&files, &needed(layout, lists.as_ref())?)?;
         let (side, _) = watch::channel(side);
-        Ok(Self { layout: layout.clone(), files, side, lists: Mutex::new(lists) })
+        let expiry = Expiry {
+            certificate: Expiry::of_certificate(&files).into(),
+            list: Expiry::of_list(lists.as_ref()).into(),
+        };
+        Ok(Self { layout: layout.clone(), files, side, lists: Mutex::new(lists), expiry })
     }
 
     /// Returns the TLS configuration for the next handshake, and its verifier of clients.
@@ -71,6 +105,16 @@ impl Trust {
     /// Returns the lists in use.
     pub fn lists(&self) -> Option<CrlSet> {
         self.lists.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Returns when the certificate in use expires, in Unix time. Never waits.
+    pub fn certificate_expiry(&self) -> Option<i64> {
+        Some(self.expiry.certificate.load(Ordering::Relaxed)).filter(|date| *date != NEVER)
+    }
+
+    /// Returns when the lists in use expire, in Unix time; `None` without lists. Never waits.
+    pub fn list_expiry(&self) -> Option<i64> {
+        Some(self.expiry.list.load(Ordering::Relaxed)).filter(|date| *date != NEVER)
     }
 
     /// Reads certificates, keys and the file of lists again. If one of them can't be used, the old
@@ -96,6 +140,7 @@ impl Trust {
             }
         };
         let side = tls::server_side(&self.files, &needed(&self.layout, next.as_ref())?)?;
+        self.expiry.set(&self.files, next.as_ref());
         *lists = next;
         self.side.send_replace(side);
         Ok(())
@@ -115,6 +160,7 @@ impl Trust {
         // In use before they are written, and even if they can't be: a revoked certificate stays
         // revoked.
         self.side.send_replace(side);
+        self.expiry.list.store(Expiry::of_list(Some(&new)), Ordering::Relaxed);
         let written = new.write(&self.layout.server_list());
         let revoked: usize = new.all().iter().map(|list| list.revoked.len()).sum();
         info!(number = new.number(), revoked, "revocation list taken");

@@ -91,7 +91,6 @@ pub(crate) const CRATES: [Layers; 7] = [
         name: "rcmd_server",
         folder: "server",
         rooms: &[
-            "clock",
             "units",
             "glob",
             "workers",
@@ -106,6 +105,7 @@ pub(crate) const CRATES: [Layers; 7] = [
             "state",
             "request",
             "net",
+            "control",
             "daemon",
             "parsers",
             "cli",

@@ -9,11 +9,12 @@ const BOUNDED: [&str; 4] =
     ["mpsc::channel(", "mpsc::channel::<", "sync_channel(", "Semaphore::new("];
 
 /// The row of docs/operating.md, under Shares, that is about the queues of a file.
-const ROWS: [(&str, &str); 9] = [
+const ROWS: [(&str, &str); 10] = [
     ("certs/authority/src/server/worker.rs", "the authority's thread"),
     ("certs/src/log/queue.rs", "lines for the log"),
     ("protocol/src/io/reader_group.rs", "the work of reading connections"),
     ("server/src/admission/judging.rs", "judging what running transfers ask"),
+    ("server/src/control/serve.rs", "connections to the local socket"),
     ("server/src/audit/journal.rs", "the copy for systemd's journal"),
     ("server/src/job.rs", "messages that wait for a command"),
     ("server/src/job/idempotency.rs", "the thread that writes keys"),

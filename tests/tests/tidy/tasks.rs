@@ -31,6 +31,7 @@ const RULES: [Rule; 4] = [
             ("protocol/transfer/src/send/answers.rs", "both ends of a transfer may write at once"),
             ("server/src/audit.rs", "writes the audit, and syncs it"),
             ("server/src/audit/journal.rs", "the journal may block"),
+            ("server/src/control.rs", "operators are answered whatever the workers do"),
             ("server/src/daemon/upkeep.rs", "reading the server's own files blocks"),
             ("server/src/job/idempotency.rs", "syncs keys"),
             ("server/src/job/transfer.rs", "its test asks while it answers"),

@@ -49,6 +49,7 @@ pub(super) fn other(event: &Event) -> Option<(&str, String)> {
             ("-", format!("{what} not reloaded ({failure})"))
         }
         Event::Cut { peer, address, reason } => (peer, format!("cut at {address} ({reason})")),
+        Event::Kill { job, peer, uid } => (peer, format!("job {job} ended by uid {uid}")),
         Event::Enrollment { what, failure: None } => ("-", what.clone()),
         Event::Enrollment { what, failure: Some(failure) } => {
             ("-", format!("{what} failed ({failure})"))

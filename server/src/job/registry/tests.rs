@@ -1,7 +1,7 @@
 use rcmd_protocol::request::Request;
 
 use super::*;
-use crate::job;
+use crate::job::{self, card::About};
 
 fn digest(word: &str) -> RequestDigest {
     Request::exec([word]).build().unwrap().digest()
@@ -22,8 +22,8 @@ fn take(registry: &Arc<Registry>, user: &str, key: Key, job: &JobHandle) -> KeyR
 #[test]
 fn a_key_has_one_job_and_one_request() {
     let (registry, key) = (registry(), Key::from_text(b"k"));
-    let (job, _mailbox) = job::register();
-    let (other, _other_mailbox) = job::register();
+    let (job, _mailbox) = job::register(About::default());
+    let (other, _other_mailbox) = job::register(About::default());
     let _reservation = take(&registry, "a", key, &job);
     let again = |word: &str| match registry.reserve(2, "a", key, digest(word), &other) {
         Ok(Reservation::Known(known)) => known,
@@ -37,7 +37,7 @@ fn a_key_has_one_job_and_one_request() {
 #[test]
 fn an_identity_has_so_many_jobs_and_the_next_may_have_its_own() {
     let registry = registry();
-    let (job, _mailbox) = job::register();
+    let (job, _mailbox) = job::register(About::default());
     let reserve = |user: &str, key: &[u8]| {
         let taken = registry.reserve(2, user, Key::from_text(key), digest("x"), &job);
         taken.map_err(|failure| failure.kind)
@@ -55,7 +55,7 @@ fn an_identity_has_so_many_jobs_and_the_next_may_have_its_own() {
 #[test]
 fn a_question_counts_as_long_as_it_lasts() {
     let (registry, key) = (registry(), Key::from_text(b"k"));
-    let (job, _mailbox) = job::register();
+    let (job, _mailbox) = job::register(About::default());
     let questions: Vec<_> = (0..2).map(|_| registry.count(2, "a").unwrap()).collect();
     assert_eq!(registry.count(2, "a").unwrap_err().kind, ErrorKind::Busy);
     assert!(registry.reserve(2, "a", key, digest("x"), &job).is_err());
@@ -67,7 +67,7 @@ fn a_question_counts_as_long_as_it_lasts() {
 #[test]
 fn what_ran_leaves_a_tombstone_and_what_did_not_leaves_nothing() {
     let registry = registry();
-    let (job, _mailbox) = job::register();
+    let (job, _mailbox) = job::register(About::default());
     for (name, has_run) in [("ran", true), ("refused", false)] {
         let key = Key::from_text(name.as_bytes());
         let end = take(&registry, "a", key, &job).end(has_run);
@@ -85,7 +85,7 @@ fn what_ran_leaves_a_tombstone_and_what_did_not_leaves_nothing() {
 #[test]
 fn ends_that_nobody_fetches_are_bounded() {
     let registry = registry();
-    let (job, _mailbox) = job::register();
+    let (job, _mailbox) = job::register(About::default());
     let key = |n: usize| Key::from_text(&n.to_le_bytes());
     let end = |n| take(&registry, "a", key(n), &job).end(true).unwrap();
     let _ends: Vec<_> = (0..=RETAINED).map(end).collect();
@@ -96,8 +96,8 @@ fn ends_that_nobody_fetches_are_bounded() {
 #[test]
 fn a_key_that_was_freed_and_taken_again_is_not_freed_twice() {
     let (registry, key) = (registry(), Key::from_text(b"k"));
-    let (first, _mailbox) = job::register();
-    let (second, _other_mailbox) = job::register();
+    let (first, _mailbox) = job::register(About::default());
+    let (second, _other_mailbox) = job::register(About::default());
     let freed = take(&registry, "a", key, &first);
     registry.gone("a", key, &first, false);
     let _taken = take(&registry, "a", key, &second);

@@ -3,12 +3,13 @@
 use std::io;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use rcmd_certs::clock;
 use rcmd_protocol::{
     limits::{CHUNK, CREDIT},
     stream::BufferPool,
 };
 
-use crate::{clock, process::io::ReadEnd};
+use crate::process::io::ReadEnd;
 
 /// The number of reads of a pipe in a row, which fills a block if the command writes pages. Without
 /// a limit, a command that writes byte by byte, as fast as it is read, would delay its own first

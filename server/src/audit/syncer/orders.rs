@@ -9,7 +9,7 @@ use std::{
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
 };
 
-use super::writer::Writer;
+use super::super::writer::Writer;
 
 /// The number of waiting orders from which on requests that do not run are no longer recorded one
 /// by one. A disk that keeps up never has as many waiting.
@@ -54,6 +54,11 @@ impl Orders {
     /// Returns whether so many orders wait that dispensable ones should not be added.
     pub(super) fn are_many(&self) -> bool {
         self.lock().orders.len() >= ORDERS
+    }
+
+    /// Returns the number of waiting orders.
+    pub(super) fn len(&self) -> usize {
+        self.lock().orders.len()
     }
 
     /// Removes and returns all waiting orders.
