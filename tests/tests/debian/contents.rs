@@ -1,7 +1,7 @@
 //! What is in the packages.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use rcmd_tests::binaries::workspace;
@@ -27,6 +27,11 @@ fn unpacked(package: &Path) -> TempDir {
 /// Returns the program of a package and, beside it, the other programs.
 fn programs(name: &'static str) -> Vec<&'static str> {
     if name == "rcmd-client" { vec![name, "rcmd-ssh"] } else { vec![name] }
+}
+
+/// Returns the folder of the units.
+fn units() -> PathBuf {
+    workspace().join("deploy/systemd")
 }
 
 #[test]
@@ -82,7 +87,7 @@ fn the_server_s_package_has_the_scripts_units_and_settings_of_the_source_tree() 
         output(Command::new("sh").arg("-n").arg(&ours));
     }
     let mut services = 0;
-    for entry in fs::read_dir(packages::units()).unwrap().map(Result::unwrap) {
+    for entry in fs::read_dir(units()).unwrap().map(Result::unwrap) {
         let name = entry.file_name().into_string().unwrap();
         match name.split_once('.') {
             Some((_, "service" | "socket")) => {
@@ -95,9 +100,9 @@ fn the_server_s_package_has_the_scripts_units_and_settings_of_the_source_tree() 
             _ => {}
         }
     }
-    assert!(services > 0, "no unit in {:?}", packages::units());
+    assert!(services > 0, "no unit in {:?}", units());
     // The package enables the unit on a host that has no certificate yet.
-    let unit = fs::read_to_string(packages::units().join("rcmd-server.service")).unwrap();
+    let unit = fs::read_to_string(units().join("rcmd-server.service")).unwrap();
     let condition = "\nConditionPathExists=/etc/rcmd/server/cert.pem\n";
     assert!(unit.contains(condition), "without it a host that is not enrolled starts it for ever");
     same(&folder.join("server.toml"), "usr/share/rcmd-server/server.toml");

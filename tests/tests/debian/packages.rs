@@ -19,17 +19,11 @@ pub(crate) fn version() -> &'static str {
     env!("CARGO_PKG_VERSION")
 }
 
-/// Returns the folder of the units that go into the server's package.
-pub(crate) fn units() -> PathBuf {
-    let own = workspace().join("deploy/systemd");
-    if own.is_dir() { own } else { workspace().join("tests/tests/debian/units") }
-}
-
 /// Builds packages of the programs under test into a folder.
 pub(crate) fn build(out: &Path, options: &[&str]) {
     let mut build = Command::new(workspace().join("deploy/debian/build"));
     build.arg("--programs").arg(binaries().server.parent().unwrap());
-    build.arg("--units").arg(units()).arg("--out").arg(out).args(options);
+    build.arg("--out").arg(out).args(options);
     build.env("SOURCE_DATE_EPOCH", "1700000000");
     let built = build.stdin(Stdio::null()).output().unwrap();
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));

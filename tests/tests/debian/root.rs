@@ -17,9 +17,6 @@ const NOT_OURS: [&str; 6] = ["dev", "root", "tmp", "var/cache", "var/log", "var/
 /// Lines that give a Debian a certificate and a policy, and a client for both in `/root/demo`.
 pub(crate) const IDENTITY: &str = "rcmd-certs quickstart /root/demo >/dev/null
     cp -a /root/demo/ca.pem /root/demo/server /root/demo/policy.cedar /etc/rcmd/
-    if rcmd-server --check-config 2>&1 | grep -q 'unknown.*paths'; then
-        sed -i '/^.paths.$/,$d' /etc/rcmd/server.toml
-    fi
     rcmd-server --check-config";
 
 /// The folder of a Debian. It is removed when it is dropped.
