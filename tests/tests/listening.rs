@@ -255,7 +255,7 @@ fn a_server_with_a_socket_of_its_own_stays_though_it_is_idle() {
 
 #[test]
 fn a_command_whose_client_is_away_keeps_an_idle_server() {
-    let settings = ["idle_exit = '3s'", "grace = '6s'"];
+    let settings = ["idle_exit = '3s'", "grace = '6s'", "retain = '6s'"];
     let mut world = settings
         .iter()
         .fold(World::builder().passed_socket(), |world, setting| world.config(setting))
@@ -264,7 +264,7 @@ fn a_command_whose_client_is_away_keeps_an_idle_server() {
     assert_eq!(client.read_line(), "ready");
     client.signal(Signal::KILL);
     let _ = client.wait();
-    // It is ended at the end of the grace, and only then is the server idle.
+    // It is ended at the end of the grace, and only when its end is kept no more is the server idle.
     let ended = world.wait_server();
     assert!(ended.success(), "{ended}");
     let log = world.log();

@@ -14,7 +14,7 @@ const DIRECT: [(&str, &str); 9] = [
         "rcmd-protocol",
         "blake3 byteorder bytes getrandom hex itoa serde serde_json sha2 thiserror tokio zstd",
     ),
-    ("rcmd-transfer", "blake3 getrandom ignore landlock rustix thiserror"),
+    ("rcmd-transfer", "blake3 fastcdc getrandom ignore landlock rustix thiserror zstd"),
     (
         "rcmd-certs",
         "aws-lc-rs base64 hex humantime jiff rcgen rustix rustls rustls-pki-types serde serde_json \
@@ -29,7 +29,7 @@ const DIRECT: [(&str, &str); 9] = [
     (
         "rcmd-server",
         "anyhow arc-swap base64 bytes cedar-policy clap clap_complete clap_mangen getrandom hex \
-         humantime jiff miette nix rcmd-certs rcmd-protocol rcmd-transfer rustix rustls serde \
+         httparse humantime jiff miette nix rcmd-certs rcmd-protocol rcmd-transfer rustix rustls serde \
          serde_json sha2 signal-hook-registry socket2 tempfile thiserror tokio tokio-rustls \
          tokio-util toml tracing tracing-subscriber",
     ),
