@@ -165,7 +165,7 @@ class Clients(WorldCase):
 
     def folder_of(self, world: World) -> pathlib.Path:
         folder = self.file("dir")
-        shutil.copytree(world.dir, folder, ignore=shutil.ignore_patterns("running", "audit", "*.toml"))
+        shutil.copytree(world.dir, folder, ignore=shutil.ignore_patterns("running", "audit", "*.toml", "control.*"))
         return folder
 
     def test_a_client_of_another_authority_knows_that_nothing_ran(self) -> None:
