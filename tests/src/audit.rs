@@ -1,5 +1,8 @@
 //! The audit of a world's server, as `rcmd-server audit` reads it.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::Output;
 
@@ -14,15 +17,20 @@ pub fn folder(world: &World) -> PathBuf {
     world.dir().join("server/audit")
 }
 
-/// Runs `rcmd-server audit` with these arguments on the world's log.
+/// Runs `rcmd-server audit` with these arguments on the world's log, as the owner of its settings.
 ///
 /// # Panics
 ///
 /// When it can't be run.
 #[must_use]
+#[expect(clippy::disallowed_methods, reason = "a test may fork")]
 pub fn run(world: &World, args: &[&str]) -> Output {
     let mut command = world.server_tool();
     command.arg("audit").args(args).arg("--dir").arg(world.dir());
+    let owner = fs::metadata(world.dir().join("server.toml")).expect("the server's settings").uid();
+    if owner != rustix::process::geteuid().as_raw() {
+        command.uid(owner);
+    }
     command.output().expect("rcmd-server runs")
 }
 
