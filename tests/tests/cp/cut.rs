@@ -25,10 +25,8 @@ fn cuts() -> u64 {
 fn fill(root: &Path, random: &mut Random) -> u64 {
     let mut bytes = 0;
     let mut write = |path: &Path, size: u64| {
-        let content: Vec<u8> =
-            (0..size.div_ceil(8)).flat_map(|_| random.next_u64().to_le_bytes()).collect();
-        fs::write(path, &content).unwrap();
-        bytes += content.len() as u64;
+        fs::write(path, random.take_bytes(usize::try_from(size).unwrap())).unwrap();
+        bytes += size;
     };
     for number in 0..cuts() {
         let folder = root.join(format!("folder {number}"));

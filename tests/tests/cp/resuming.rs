@@ -67,7 +67,7 @@ fn first_try(world: &mut World, end: End, is_push: bool) -> Finished {
 fn goes_on_after(end: End, is_push: bool) {
     let mut world = World::start();
     let mut random = Random::new(7);
-    let content: Vec<u8> = (0..SIZE / 8).flat_map(|_| random.next_u64().to_le_bytes()).collect();
+    let content = random.take_bytes(SIZE);
     fs::write(world.scratch("f"), &content).unwrap();
     fs::create_dir(world.scratch("to")).unwrap();
     let first = first_try(&mut world, end, is_push);
