@@ -44,11 +44,11 @@ use crate::{
     content::packing::Unpacker,
     destination::{Destination, DestinationKind},
     facts::{FileId, Time},
-    failure::{EventOrigin, Failure, FailureKind, TransferError},
+    failure::{Failure, FailureKind, TransferError},
     fields::Body,
     limits,
     options::TransferOptions,
-    report::{FileAction, FileEvent, FileKind, FileNotes, Observer, Summary, Tally},
+    report::{FileAction, FileEvent, FileKind, Observer, Summary, Tally},
     transfer::{Cancel, Transfer, TransferLimits, hear_hello, refuse, say_hello},
     wire::{MessageReader, MessageWriter, Role, ToReceiver, ToSender},
 };
@@ -348,16 +348,7 @@ impl<W: Write> Receiver<'_, W> {
         action: FileAction,
         failure: Option<Failure>,
     ) -> Result<(), TransferError> {
-        self.record(&FileEvent {
-            path: &path,
-            kind,
-            origin: EventOrigin::Destination,
-            action,
-            bytes: 0,
-            digest: None,
-            notes: FileNotes::default(),
-            failure: failure.as_ref(),
-        })?;
+        self.record(&FileEvent::of_destination(&path, kind, action, failure.as_ref()))?;
         self.say(&ToSender::Event { path, kind, action, failure })
     }
 

@@ -133,6 +133,42 @@ pub struct FileEvent<'a> {
     pub failure: Option<&'a Failure>,
 }
 
+impl FileAction {
+    /// Returns what became of an entry for this failure.
+    pub(crate) fn of_failure(failure: &Failure) -> Self {
+        if failure.kind == FailureKind::Vanished { Self::Vanished } else { Self::Failed }
+    }
+}
+
+impl<'a> FileEvent<'a> {
+    /// Returns the event of an entry that the source could not send.
+    pub(crate) fn missed(path: &'a [u8], failure: &'a Failure) -> Self {
+        let (kind, action) = (FileKind::Other, FileAction::of_failure(failure));
+        Self::bare(path, kind, EventOrigin::Source, action, Some(failure))
+    }
+
+    /// Returns the event of an entry that the destination alone has.
+    pub(crate) fn of_destination(
+        path: &'a [u8],
+        kind: FileKind,
+        action: FileAction,
+        failure: Option<&'a Failure>,
+    ) -> Self {
+        Self::bare(path, kind, EventOrigin::Destination, action, failure)
+    }
+
+    fn bare(
+        path: &'a [u8],
+        kind: FileKind,
+        origin: EventOrigin,
+        action: FileAction,
+        failure: Option<&'a Failure>,
+    ) -> Self {
+        let notes = FileNotes::default();
+        Self { path, kind, origin, action, bytes: 0, digest: None, notes, failure }
+    }
+}
+
 /// How many of each there were. Both ends have the same numbers at the end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {

@@ -32,11 +32,11 @@ use crate::{
     beneath::{Folders, Purpose},
     content::{digest::digest_of_all, packing::Packer},
     facts::{AccountNames, Attributes, Time},
-    failure::{EventOrigin, Failure, FailureKind, TransferError},
+    failure::{Failure, FailureKind, TransferError},
     fields::Body,
     limits,
     options::TransferOptions,
-    report::{FileAction, FileEvent, FileKind, FileNotes, Observer, Summary, Tally},
+    report::{FileAction, FileEvent, FileKind, Observer, Summary, Tally},
     source::TransferSource,
     transfer::{Cancel, Transfer, hear_hello, refuse, say_hello},
     wire::{MessageReader, MessageWriter, Role, ToReceiver, ToSender},
@@ -278,21 +278,11 @@ impl<W: Write> Sender<'_, W> {
 
     /// Reports an entry that cannot be sent.
     fn miss(&mut self, met: &Met, failure: Failure) -> Result<(), TransferError> {
-        let has_vanished = failure.kind == FailureKind::Vanished;
-        let action = if has_vanished { FileAction::Vanished } else { FileAction::Failed };
+        let has_failed = FileAction::of_failure(&failure) == FileAction::Failed;
         self.tally.met(0);
-        self.tally.record(&FileEvent {
-            path: &met.path(),
-            kind: FileKind::Other,
-            origin: EventOrigin::Source,
-            action,
-            bytes: 0,
-            digest: None,
-            notes: FileNotes::default(),
-            failure: Some(&failure),
-        });
+        self.tally.record(&FileEvent::missed(&met.path(), &failure));
         self.announce(&ToReceiver::Miss { failure, name: &met.name })?;
-        self.stopped |= !has_vanished && self.options.fail_fast;
+        self.stopped |= has_failed && self.options.fail_fast;
         Ok(())
     }
 

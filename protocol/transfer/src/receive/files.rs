@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     facts::{FileFacts, PLAIN, SET_ID, Sort, Time},
-    failure::{EventOrigin, Failure, FailureKind, TransferError},
+    failure::{Failure, FailureKind, TransferError},
     report::{FileAction, FileEvent, FileKind, FileNotes},
 };
 
@@ -196,18 +196,7 @@ impl<W: Write> Receiver<'_, W> {
         self.check_entries()?;
         self.tally.met(0);
         self.remember(&place, name);
-        let has_vanished = failure.kind == FailureKind::Vanished;
-        let action = if has_vanished { FileAction::Vanished } else { FileAction::Failed };
         let path = place.path(name);
-        self.record(&FileEvent {
-            path: &path,
-            kind: FileKind::Other,
-            origin: EventOrigin::Source,
-            action,
-            bytes: 0,
-            digest: None,
-            notes: FileNotes::default(),
-            failure: Some(&failure),
-        })
+        self.record(&FileEvent::missed(&path, &failure))
     }
 }

@@ -5,7 +5,7 @@ use std::{fs::File, rc::Rc};
 use super::{metadata::Wanted, place::Place};
 use crate::{
     facts::FileFacts,
-    failure::{EventOrigin, Failure, FailureKind},
+    failure::{EventOrigin, Failure},
     report::{FileAction, FileNotes},
 };
 
@@ -69,8 +69,7 @@ impl Outcome {
     }
 
     pub(super) fn failed(failure: Failure) -> Self {
-        let has_vanished = failure.kind == FailureKind::Vanished;
-        let action = if has_vanished { FileAction::Vanished } else { FileAction::Failed };
+        let action = FileAction::of_failure(&failure);
         Self { failure: Some(failure), ..Self::done(action, FileNotes::default()) }
     }
 }

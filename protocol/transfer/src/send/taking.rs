@@ -12,7 +12,7 @@ use crate::{
     content::chunks::Chunk,
     failure::{EventOrigin, TransferError},
     limits,
-    report::{FileAction, FileEvent, FileKind, FileNotes},
+    report::{FileAction, FileEvent, FileKind},
     wire::ToSender,
 };
 
@@ -55,16 +55,8 @@ impl<W: Write> Sender<'_, W> {
                 Ok(())
             }
             ToSender::Event { path, kind, action, failure } => {
-                self.tally.record(&FileEvent {
-                    path: &path,
-                    kind,
-                    origin: EventOrigin::Destination,
-                    action,
-                    bytes: 0,
-                    digest: None,
-                    notes: FileNotes::default(),
-                    failure: failure.as_ref(),
-                });
+                let event = FileEvent::of_destination(&path, kind, action, failure.as_ref());
+                self.tally.record(&event);
                 self.stopped |= action == FileAction::Failed && self.options.fail_fast;
                 Ok(())
             }
