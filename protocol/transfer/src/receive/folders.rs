@@ -287,13 +287,12 @@ impl<W: Write> Receiver<'_, W> {
             made::mark(&descriptor, &facts)?;
         }
         let is_own = found.is_none_or(|found| found.owner.0 == self.account);
-        let above_facts = FileFacts::of(&open);
-        let is_shared = above_facts.is_ok_and(|above| sticky::is_shared(&above, self.account));
-        let is_taken_up = |found: FileFacts| {
-            let is_there = !is_shared || made::is_bound(&descriptor, folder.id(), name);
-            made::is_unfinished(found.mode) && is_own && is_there
-        };
-        let is_made = found.is_none_or(is_taken_up);
+        let is_unfinished = found.is_none_or(|found| made::is_unfinished(found.mode) && is_own);
+        let is_shared = is_unfinished
+            && FileFacts::of(&open).is_ok_and(|above| sticky::is_shared(&above, self.account));
+        let is_there =
+            found.is_none() || !is_shared || made::is_bound(&descriptor, folder.id(), name);
+        let is_made = is_unfinished && is_there;
         let is_kept = is_kept && !is_made;
         if is_made && self.unfinished.insert(entered.id(), is_shared).is_some() {
             // It is that of another name, and would get the rights of both.
