@@ -13,13 +13,14 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
     task::{AbortHandle, JoinSet},
-    time::{sleep, timeout},
+    time::timeout,
 };
 use tracing::warn;
 
 use super::metrics::{Form, page};
 use crate::{
     config::limits::SCRAPES,
+    net::listener::REMEDY,
     state::{ServerState, Snapshot},
 };
 
@@ -27,8 +28,6 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The time for reading away what a peer sends behind its request.
 const LINGER: Duration = Duration::from_secs(1);
-/// The time until the next attempt when connections can't be accepted.
-const PAUSE: Duration = Duration::from_millis(20);
 /// The maximum bytes of a request's head.
 const HEAD: usize = 8192;
 /// The maximum number of headers.
@@ -36,8 +35,8 @@ const HEADERS: usize = 64;
 
 /// Serves metrics. Never returns.
 pub(super) async fn serve(listener: StdTcpListener, state: &Arc<ServerState>) {
-    let listener = match TcpListener::from_std(listener) {
-        Ok(listener) => listener,
+    let mut listener = match TcpListener::from_std(listener) {
+        Ok(listener) => listen::Listener::new(listener),
         Err(error) => {
             warn!(%error, "metrics are not served");
             return std::future::pending().await;
@@ -45,19 +44,8 @@ pub(super) async fn serve(listener: StdTcpListener, state: &Arc<ServerState>) {
     };
     let mut tasks = JoinSet::new();
     let mut open: VecDeque<AbortHandle> = VecDeque::new();
-    let mut was_stuck = false;
     loop {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                if !std::mem::replace(&mut was_stuck, true) {
-                    warn!(%error, "a scrape could not be accepted");
-                }
-                sleep(PAUSE).await;
-                continue;
-            }
-        };
-        was_stuck = false;
+        let (stream, _) = listener.accept(&state.strangers, REMEDY).await;
         while tasks.try_join_next().is_some() {}
         open.retain(|scrape| !scrape.is_finished());
         if open.len() >= SCRAPES
@@ -84,7 +72,7 @@ async fn attend(state: Arc<ServerState>, mut stream: TcpStream) {
 enum Asked {
     /// The page of metrics.
     Metrics(Form),
-    /// Whether the server starts commands.
+    /// The health: 200 while the server starts commands.
     Health,
     /// Something that there is not.
     Nothing,

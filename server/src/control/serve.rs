@@ -2,18 +2,19 @@
 
 use std::{io, os::unix::net::UnixListener as StdUnixListener, sync::Arc, time::Duration};
 
-use rcmd_certs::enroll::message;
+use rcmd_certs::{enroll::message, listen::Listener};
 use tokio::{
     net::{UnixListener, UnixStream},
     sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
-    time::{sleep, timeout},
+    time::timeout,
 };
 use tracing::{info, warn};
 
 use super::{ControlRequest, ControlResponse, REQUEST, RESPONSE};
 use crate::{
     config::limits::OPERATORS,
+    net::listener::REMEDY,
     state::{KillResult, ServerState},
 };
 
@@ -21,13 +22,11 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The time for taking the answer that there is no place.
 const BRIEF: Duration = Duration::from_millis(100);
-/// The time until the next attempt when connections can't be accepted.
-const PAUSE: Duration = Duration::from_millis(20);
 
 /// Answers operators. Never returns, unless the listener can't be used.
 pub(super) async fn serve(listener: StdUnixListener, state: &Arc<ServerState>) {
     match UnixListener::from_std(listener) {
-        Ok(listener) => accept(&listener, state).await,
+        Ok(listener) => accept(Listener::new(listener), state).await,
         Err(error) => warn!(%error, "the local socket is not served"),
     }
 }
@@ -57,22 +56,11 @@ impl Places {
 }
 
 /// Accepts connections. Never returns.
-async fn accept(listener: &UnixListener, state: &Arc<ServerState>) {
+async fn accept(mut listener: Listener<UnixListener>, state: &Arc<ServerState>) {
     let places = Places::new();
     let mut tasks = JoinSet::new();
-    let mut was_stuck = false;
     loop {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                if !std::mem::replace(&mut was_stuck, true) {
-                    warn!(%error, "an operator could not be answered");
-                }
-                sleep(PAUSE).await;
-                continue;
-            }
-        };
-        was_stuck = false;
+        let (stream, ()) = listener.accept(&state.strangers, REMEDY).await;
         while tasks.try_join_next().is_some() {}
         let Ok(uid) = stream.peer_cred().map(|peer| peer.uid()) else { continue };
         let Some(places) = places.of(uid) else {

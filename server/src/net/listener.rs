@@ -14,7 +14,7 @@ use super::{accept::accept, pulse::Answerer};
 use crate::{admission::presence::Guest, state::ServerState, trust::PeerOrigin};
 
 /// The advice in the log when there are too few descriptors.
-const REMEDY: &str = "raise LimitNOFILE or lower limits.connections";
+pub(crate) const REMEDY: &str = "raise LimitNOFILE or lower limits.connections";
 
 /// A kind of socket whose connections the server takes.
 pub(crate) trait Serves:
