@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use self::{
     ask::{AskError, ask},
-    place::{ControlError, ControlSocket},
+    place::{ControlError, ControlSocket, FileId, SocketFile},
 };
 use crate::state::{ServerState, Snapshot};
 

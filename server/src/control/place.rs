@@ -8,6 +8,7 @@
 )]
 
 use std::{
+    ffi::OsString,
     fs::{DirBuilder, File, TryLockError},
     io,
     os::{
@@ -17,7 +18,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::{
+    fs::{AtFlags, Mode, OFlags, Stat, statat},
+    path::Arg,
+};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 /// The name of the socket.
@@ -51,10 +55,43 @@ pub(crate) enum ControlError {
 /// The local socket of this server; its file is removed when this is dropped.
 #[derive(Debug)]
 pub(crate) struct ControlSocket {
-    folder: OwnedFd,
-    /// The device and the inode of the socket's file.
-    own: (u64, u64),
+    _file: SocketFile,
     _lock: File,
+}
+
+/// The file of a socket of ours, which is removed when this is dropped.
+#[derive(Debug)]
+pub(crate) struct SocketFile {
+    folder: OwnedFd,
+    name: OsString,
+    own: FileId,
+}
+
+/// The device and the inode of a file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct FileId(u64, u64);
+
+impl From<&Stat> for FileId {
+    fn from(stat: &Stat) -> Self {
+        Self(stat.st_dev, stat.st_ino)
+    }
+}
+
+impl FileId {
+    /// Returns the file that a name in a folder stands for. A link is one itself.
+    ///
+    /// # Errors
+    /// Fails when there is none.
+    pub(crate) fn at(folder: &OwnedFd, name: impl Arg) -> io::Result<Self> {
+        Ok(Self::from(&statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?))
+    }
+}
+
+impl SocketFile {
+    /// Returns the file `own`, which has the name `name` in a folder.
+    pub(crate) fn new(folder: OwnedFd, name: impl Into<OsString>, own: FileId) -> Self {
+        Self { folder, name: name.into(), own }
+    }
 }
 
 impl ControlSocket {
@@ -70,15 +107,15 @@ impl ControlSocket {
         let folder = open_folder(run).map_err(failed)?;
         let lock = lock(&folder).map_err(failed)?.ok_or(ControlError::Taken(path.clone()))?;
         let (listener, own) = listen(&folder).map_err(failed)?;
-        Ok((Self { folder, own, _lock: lock }, listener))
+        Ok((Self { _file: SocketFile::new(folder, SOCKET, own), _lock: lock }, listener))
     }
 }
 
-impl Drop for ControlSocket {
+impl Drop for SocketFile {
     fn drop(&mut self) {
         // A successor may have put its own in the place. What remains is replaced at the next start.
-        if identity(&self.folder, SOCKET).is_ok_and(|found| found == self.own) {
-            let _ = rustix::fs::unlinkat(&self.folder, SOCKET, AtFlags::empty());
+        if FileId::at(&self.folder, &self.name).is_ok_and(|found| found == self.own) {
+            let _ = rustix::fs::unlinkat(&self.folder, &self.name, AtFlags::empty());
         }
     }
 }
@@ -107,7 +144,7 @@ fn lock(folder: &OwnedFd) -> io::Result<Option<File>> {
 }
 
 /// Listens on a socket under another name, and gives it its own.
-fn listen(folder: &OwnedFd) -> io::Result<(UnixListener, (u64, u64))> {
+fn listen(folder: &OwnedFd) -> io::Result<(UnixListener, FileId)> {
     match rustix::fs::unlinkat(folder, NEW, AtFlags::empty()) {
         Ok(()) | Err(rustix::io::Errno::NOENT) => {}
         Err(error) => return Err(error.into()),
@@ -117,15 +154,10 @@ fn listen(folder: &OwnedFd) -> io::Result<(UnixListener, (u64, u64))> {
     socket.bind(&SockAddr::unix(short_path(folder, NEW))?)?;
     // Nobody can connect before it listens.
     rustix::fs::chmodat(folder, NEW, Mode::from_raw_mode(0o600), AtFlags::empty())?;
-    let own = identity(folder, NEW)?;
+    let own = FileId::at(folder, NEW)?;
     socket.listen(BACKLOG)?;
     rustix::fs::renameat(folder, NEW, folder, SOCKET)?;
     Ok((socket.into(), own))
-}
-
-fn identity(folder: &OwnedFd, name: &str) -> io::Result<(u64, u64)> {
-    let found = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
-    Ok((found.st_dev, found.st_ino))
 }
 
 #[cfg(test)]

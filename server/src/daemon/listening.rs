@@ -14,9 +14,10 @@ use rustix::net::{AddressFamily, SocketType, sockopt};
 use tokio::net::{TcpListener, UnixListener};
 use tracing::{info, warn};
 
-use super::local_socket::LocalSocket;
+use super::local_socket;
 use crate::{
     config::listen::{ListenAddress, ListenSource},
+    control::SocketFile,
     net::{
         listener,
         pulse::{Asker, pulse},
@@ -35,7 +36,7 @@ pub(super) struct Listening {
     /// True if the service manager holds all of them, so that connections wait for the next server.
     pub(super) is_held: bool,
     /// The files of Unix sockets.
-    _local: Vec<LocalSocket>,
+    _local: Vec<SocketFile>,
 }
 
 /// A socket that listens.
@@ -92,7 +93,7 @@ pub(super) fn listen(state: &Arc<ServerState>, passed: Vec<PassedSocket>) -> Res
 fn open(
     state: &ServerState,
     mut passed: Vec<PassedSocket>,
-) -> Result<(Vec<Opened>, Vec<LocalSocket>)> {
+) -> Result<(Vec<Opened>, Vec<SocketFile>)> {
     let settings = &state.settings;
     let from_manager = [ListenAddress::FromManager];
     // Whoever passes sockets wants them served; only the command line can say otherwise.
@@ -117,7 +118,7 @@ fn open(
                 opened.push(Opened { socket: Socket::Tcp(socket), address, is_held: false });
             }
             ListenAddress::Unix(path) => {
-                let (socket, file) = LocalSocket::bind(path).with_context(cannot)?;
+                let (socket, file) = local_socket::bind(path).with_context(cannot)?;
                 let socket = unix(socket).with_context(cannot)?;
                 local.push(file);
                 opened.push(Opened { socket, address: place.clone(), is_held: false });

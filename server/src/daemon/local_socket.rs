@@ -17,12 +17,14 @@ use std::{
 use rustix::{
     fd::OwnedFd,
     fs::{
-        AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, Stat, chmodat, openat, renameat_with,
-        statat, unlinkat,
+        AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, chmodat, openat, renameat_with, statat,
+        unlinkat,
     },
     io::Errno,
 };
 use socket2::{Domain, SockAddr, Socket, Type};
+
+use crate::control::{FileId, SocketFile};
 
 /// The mode of a socket: as with a port of TCP, whoever reaches it may connect, and TLS shows who that is. The folder
 /// that it stands in can keep others out.
@@ -30,72 +32,37 @@ const MODE: Mode = Mode::from_raw_mode(0o666);
 /// How often the making begins again because the file of that name went or came meanwhile.
 const ATTEMPTS: usize = 4;
 
-/// A socket in the file system; its file is removed when this is dropped.
-#[derive(Debug)]
-pub(super) struct LocalSocket {
-    folder: OwnedFd,
-    name: OsString,
-    made: File,
-}
-
-/// Which file a name stands for.
-#[derive(Debug, PartialEq, Eq)]
-struct File {
-    device: u64,
-    inode: u64,
-}
-
-impl From<&Stat> for File {
-    fn from(stat: &Stat) -> Self {
-        Self { device: stat.st_dev, inode: stat.st_ino }
-    }
-}
-
-impl LocalSocket {
-    /// Listens on a Unix socket of this absolute path.
-    ///
-    /// # Errors
-    /// If somebody listens there, another file has this name, or the folder is missing or not ours to change.
-    pub(super) fn bind(path: &Path) -> io::Result<(UnixListener, Self)> {
-        let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the path has no name"));
-        };
-        let opened =
-            openat(CWD, folder, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-                .map_err(|error| {
-                    io::Error::new(error.kind(), format!("the folder {folder:?}: {error}"))
-                })?;
-        let mut random = [0; 4];
-        getrandom::fill(&mut random).map_err(io::Error::other)?;
-        let first = OsString::from(format!(".{}", hex::encode(random)));
-        let listener = UnixListener::bind(folder.join(&first))?;
-        let placed = chmodat(&opened, &first, MODE, AtFlags::empty())
-            .and_then(|()| statat(&opened, &first, AtFlags::SYMLINK_NOFOLLOW))
-            .map_err(io::Error::from)
-            .and_then(|stat| {
-                place(&opened, &first, path, name)?;
-                Ok(File::from(&stat))
-            });
-        match placed {
-            Ok(made) => Ok((listener, Self { folder: opened, name: name.to_owned(), made })),
-            Err(error) => {
-                let _ = unlinkat(&opened, &first, AtFlags::empty());
-                Err(error)
-            }
+/// Listens on a Unix socket of this absolute path.
+///
+/// # Errors
+/// If somebody listens there, another file has this name, or the folder is missing or not ours to change.
+pub(super) fn bind(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "the path has no name"));
+    };
+    let opened =
+        openat(CWD, folder, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|error| {
+                io::Error::new(error.kind(), format!("the folder {folder:?}: {error}"))
+            })?;
+    let mut random = [0; 4];
+    getrandom::fill(&mut random).map_err(io::Error::other)?;
+    let first = OsString::from(format!(".{}", hex::encode(random)));
+    let listener = UnixListener::bind(folder.join(&first))?;
+    let placed = chmodat(&opened, &first, MODE, AtFlags::empty())
+        .map_err(io::Error::from)
+        .and_then(|()| FileId::at(&opened, &first))
+        .and_then(|made| place(&opened, &first, path, name).map(|()| made));
+    match placed {
+        Ok(made) => Ok((listener, SocketFile::new(opened, name, made))),
+        Err(error) => {
+            let _ = unlinkat(&opened, &first, AtFlags::empty());
+            Err(error)
         }
     }
 }
 
-impl Drop for LocalSocket {
-    fn drop(&mut self) {
-        let stat = statat(&self.folder, &self.name, AtFlags::SYMLINK_NOFOLLOW);
-        if stat.is_ok_and(|stat| File::from(&stat) == self.made) {
-            let _ = unlinkat(&self.folder, &self.name, AtFlags::empty());
-        }
-    }
-}
-
-/// Gives the socket `first` the name `name`.
+/// Renames the socket `first` to `name`.
 fn place(folder: &OwnedFd, first: &OsStr, path: &Path, name: &OsStr) -> io::Result<()> {
     let in_use = |why: &str| Err(io::Error::new(io::ErrorKind::AddrInUse, why.to_owned()));
     for _ in 0..ATTEMPTS {
@@ -127,8 +94,7 @@ fn place(folder: &OwnedFd, first: &OsStr, path: &Path, name: &OsStr) -> io::Resu
             Err(error) => return Err(error.into()),
         }
         // What stood under the name is `first` now. If another server was faster, it gets its name back.
-        let taken = statat(folder, first, AtFlags::SYMLINK_NOFOLLOW)?;
-        if File::from(&taken) == File::from(&old) {
+        if FileId::at(folder, first)? == FileId::from(&old) {
             return Ok(unlinkat(folder, first, AtFlags::empty())?);
         }
         renameat_with(folder, first, folder, name, RenameFlags::EXCHANGE)?;
@@ -166,7 +132,7 @@ mod tests {
     fn a_socket_has_its_mode_and_leaves_with_its_owner() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s");
-        let (listener, socket) = LocalSocket::bind(&path).unwrap();
+        let (listener, socket) = bind(&path).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o666);
         UnixStream::connect(&path).unwrap();
         assert_eq!(names(dir.path()), ["s"]);
@@ -178,21 +144,21 @@ mod tests {
     fn a_socket_that_somebody_answers_on_and_another_file_are_left() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s");
-        let _first = LocalSocket::bind(&path).unwrap();
-        let error = LocalSocket::bind(&path).unwrap_err();
+        let _first = bind(&path).unwrap();
+        let error = bind(&path).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
         assert!(error.to_string().contains("somebody listens"), "{error}");
         UnixStream::connect(&path).unwrap();
 
         let file = dir.path().join("f");
         fs::write(&file, "kept").unwrap();
-        assert!(LocalSocket::bind(&file).unwrap_err().to_string().contains("is no socket"));
+        assert!(bind(&file).unwrap_err().to_string().contains("is no socket"));
         let link = dir.path().join("l");
         std::os::unix::fs::symlink(&path, &link).unwrap();
-        assert!(LocalSocket::bind(&link).unwrap_err().to_string().contains("is no socket"));
+        assert!(bind(&link).unwrap_err().to_string().contains("is no socket"));
         assert_eq!(fs::read_to_string(&file).unwrap(), "kept");
         assert_eq!(names(dir.path()).len(), 3);
-        let error = LocalSocket::bind(&dir.path().join("missing/s")).unwrap_err();
+        let error = bind(&dir.path().join("missing/s")).unwrap_err();
         assert!(error.to_string().contains("missing"), "{error}");
     }
 
@@ -200,9 +166,9 @@ mod tests {
     fn what_a_killed_server_left_is_replaced_and_who_is_late_removes_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s");
-        let (listener, left) = LocalSocket::bind(&path).unwrap();
+        let (listener, left) = bind(&path).unwrap();
         drop(listener);
-        let _second = LocalSocket::bind(&path).unwrap();
+        let _second = bind(&path).unwrap();
         assert_eq!(names(dir.path()), ["s"]);
         drop(left);
         UnixStream::connect(&path).unwrap();
@@ -213,10 +179,10 @@ mod tests {
         for _ in 0..50 {
             let dir = tempfile::tempdir().unwrap();
             let path = dir.path().join("s");
-            let (listener, left) = LocalSocket::bind(&path).unwrap();
+            let (listener, left) = bind(&path).unwrap();
             drop(listener);
             let bound: Vec<_> = std::thread::scope(|scope| {
-                let both = [0, 1].map(|_| scope.spawn(|| LocalSocket::bind(&path)));
+                let both = [0, 1].map(|_| scope.spawn(|| bind(&path)));
                 both.into_iter().filter_map(|one| one.join().unwrap().ok()).collect()
             });
             assert_eq!(bound.len(), 1);
