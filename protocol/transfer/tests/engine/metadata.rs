@@ -1,12 +1,12 @@
 //! What files have besides content: permission bits as they are changed, access lists and attributes.
 
-use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
+use std::{fs, path::Path};
 
 use rcmd_transfer::{MetadataOptions, TransferOptions};
 use rustix::fs::{XattrFlags, getxattr, setxattr};
 
 use crate::ends::{inside, named, source, transfer, tree_options};
-use crate::tree::{set_mode, set_time};
+use crate::tree::{mode, set_mode, set_time};
 
 const ACCESS: &str = "system.posix_acl_access";
 const DEFAULT: &str = "system.posix_acl_default";
@@ -36,10 +36,6 @@ fn get(path: &Path, name: &str) -> Option<Vec<u8>> {
 /// Sets an attribute, and returns whether this place has attributes of its kind.
 fn set(path: &Path, name: &str, value: &[u8]) -> bool {
     setxattr(path, name, value, XattrFlags::empty()).is_ok()
-}
-
-fn mode(path: &Path) -> u32 {
-    fs::symlink_metadata(path).unwrap().mode() & 0o7777
 }
 
 fn options(metadata: MetadataOptions) -> TransferOptions {

@@ -3,7 +3,6 @@
 use std::{
     fs::{self, File},
     os::unix::fs::{FileExt as _, MetadataExt as _, chown},
-    path::Path,
 };
 
 use rcmd_transfer::{MetadataOptions, Transfer, TransferOptions};
@@ -11,13 +10,9 @@ use rustix::fs::{XattrFlags, getxattr, setxattr};
 
 use crate::accounts::{is_root, open_place};
 use crate::ends::{Cut, inside, named, run, source, transfer, tree_options};
-use crate::tree::{Dice, partials, set_mode};
+use crate::tree::{Dice, mode, partials, set_mode};
 
 const MARK: &str = "user.rcmd.unfinished";
-
-fn mode(path: &Path) -> u32 {
-    fs::metadata(path).unwrap().mode() & 0o7777
-}
 
 #[test]
 fn a_part_that_others_may_have_open_is_copied_and_goes() {

@@ -13,11 +13,7 @@ use rcmd_transfer::{
 
 use crate::accounts::{as_account, is_root, open_place};
 use crate::ends::{Cut, named, run, source, transfer, tree_options};
-use crate::tree::{Dice, partials, set_mode, set_time};
-
-fn mode(path: &Path) -> u32 {
-    fs::symlink_metadata(path).unwrap().mode() & 0o7777
-}
+use crate::tree::{Dice, mode, partials, set_mode, set_time};
 
 fn owner(path: &Path) -> (u32, u32) {
     let facts = fs::symlink_metadata(path).unwrap();
