@@ -19,7 +19,7 @@ fn socket_in(folder: &Path) -> PathBuf {
     folder.join("rcmd.sock")
 }
 
-/// Tells the clients of a world that the host `local` is reached by this socket.
+/// Writes into the hosts.toml of a world that the host `local` is reached by this socket.
 fn name_local(world: &World, socket: &Path) {
     let text = format!(
         "[hosts.local]\naddress = 'unix:{}'\ncertificate = 'localhost'\n",

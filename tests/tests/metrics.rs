@@ -52,7 +52,7 @@ fn sample(page: &str, name: &str) -> Option<f64> {
     line.map(|value| value.parse().unwrap())
 }
 
-/// Gives `promtool` a page, and returns what it says; nothing if it has no complaint.
+/// Has `promtool` check a page, and returns what it prints; nothing if it has no complaint.
 fn checked(promtool: &Path, page: &str) -> String {
     let mut command = Command::new(promtool);
     command.args(["check", "metrics"]).stdin(Stdio::piped());

@@ -239,7 +239,7 @@ pub(crate) fn hear_hello<R: Read>(
     }
 }
 
-/// Tells the other end why a transfer does not begin, if that is for this end to say.
+/// Sends the other end the reason why a transfer does not begin, if that is for this end to say.
 pub(crate) fn refuse<W: Write>(writer: &mut MessageWriter<W>, role: Role, error: &TransferError) {
     if let TransferError::Local(failure) = error {
         let (mut body, failure) = (Body::default(), failure.clone());

@@ -69,7 +69,7 @@ pub fn ps(options: &PsOptions, out: &mut dyn Write) -> Result<u8> {
     Ok(0)
 }
 
-/// Has a job ended. Returns the exit status.
+/// Ends a job. Returns the exit status.
 ///
 /// # Errors
 /// If no server answers, or no such job runs or waits.

@@ -47,19 +47,19 @@ impl ServiceManager {
         }
     }
 
-    /// Says that the server serves.
+    /// Reports that the server serves.
     pub(super) async fn ready(&self, status: &str) {
         self.say(&format!("READY=1\nSTATUS={status}")).await;
     }
 
-    /// Says that the server reads its files again. [`Self::ready`] follows.
+    /// Reports that the server reads its files again. [`Self::ready`] follows.
     pub(super) async fn reloading(&self) {
         let now = clock_gettime(ClockId::Monotonic);
         let now = now.tv_sec * 1_000_000 + now.tv_nsec / 1000;
         self.say(&format!("RELOADING=1\nMONOTONIC_USEC={now}\nSTATUS=reloading")).await;
     }
 
-    /// Says that the server stops.
+    /// Reports that the server stops.
     pub(super) async fn stopping(&self, status: &str) {
         self.say(&format!("STOPPING=1\nSTATUS={status}")).await;
     }
@@ -75,7 +75,7 @@ impl ServiceManager {
         }
     }
 
-    /// Tells the watchdog, if there is one, that the server is well, twice in each of its periods: when each loop that
+    /// Reports to the watchdog, if there is one, that the server is well, twice in each of its periods: when each loop that
     /// accepts connections has answered. Never returns.
     pub(super) async fn keep_watchdog(&self, loops: &mut [Asker], state: &ServerState) {
         if let (Some(period), Some(_)) = (self.watchdog, &self.socket) {

@@ -1,4 +1,4 @@
-//! Whether a loop still runs: it is asked, and answers.
+//! The check that a loop still runs: it is asked, and answers.
 
 use tokio::sync::watch;
 

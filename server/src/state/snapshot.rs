@@ -133,7 +133,7 @@ impl ServerState {
         }
     }
 
-    /// Tells a job to end, on behalf of the local user `uid`, and records that.
+    /// Ends a job, on behalf of the local user `uid`, and records that.
     pub(crate) fn kill(&self, job: &str, uid: u32) -> KillResult {
         let live = self.registry.all_live();
         let Some(handle) = live.iter().find(|handle| handle.card().job() == job) else {

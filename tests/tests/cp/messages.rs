@@ -59,7 +59,7 @@ fn a_failure_names_the_place_the_user_there_and_the_folder_that_is_missing() {
     done.assert_says("a name in it is too long");
 }
 
-/// Lets each account of this machine pass the folders of a world.
+/// Opens to each account of this machine the folders of a world.
 fn passable(world: &World) {
     let mut above = world.scratch("f");
     while above.pop() {

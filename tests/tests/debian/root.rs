@@ -86,7 +86,7 @@ impl Root {
     }
 }
 
-/// Gives a command nobody who answers questions, and an environment as an administrator's script has it.
+/// Prepares a command with nobody who answers questions, and an environment as an administrator's script has it.
 pub(crate) fn quiet(command: &mut Command) {
     command.env_clear().env("DEBIAN_FRONTEND", "noninteractive").env("LC_ALL", "C.UTF-8");
     command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");

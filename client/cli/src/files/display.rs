@@ -108,7 +108,7 @@ impl Display {
     }
 }
 
-/// Has the live line go away, since this process is about to be stopped and the shell writes next. A display that waits
+/// Removes the live line, since this process is about to be stopped and the shell writes next. A display that waits
 /// for a terminal is not waited for.
 pub(super) async fn hide(feed: &mpsc::Sender<Shown>) {
     let (hide, hidden) = oneshot::channel();

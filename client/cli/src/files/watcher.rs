@@ -22,7 +22,7 @@ pub(super) struct Watcher {
 }
 
 impl Watcher {
-    /// Has the live line go away, since a content is written to standard output next. Waits until it is gone.
+    /// Removes the live line, since a content is written to standard output next. Waits until it is gone.
     pub(super) fn make_room(&self) {
         let (done, gone) = oneshot::channel();
         if self.feed.blocking_send(Shown::Content(done)).is_ok() {

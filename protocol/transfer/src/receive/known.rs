@@ -21,7 +21,7 @@ use crate::{
 };
 
 impl<W: Write> Receiver<'_, W> {
-    /// Says that the content of a file is wanted, and what is there of it; later, if the sender knows of as many chunks
+    /// Asks for the content of a file, and announces what is there of it; later, if the sender knows of as many chunks
     /// by now as it holds.
     pub(super) fn want(
         &mut self,
@@ -48,7 +48,7 @@ impl<W: Write> Receiver<'_, W> {
         self.say(&offered.unwrap_or(ToSender::Need { index }))
     }
 
-    /// Says that the contents of files are wanted for which there was no room.
+    /// Asks for the contents of files for which there was no room.
     pub(super) fn want_deferred(&mut self) -> Result<(), TransferError> {
         while let Some((index, size)) = self.deferred.pop_front() {
             let Some(pending) = self.pending.remove(&index) else {
@@ -74,7 +74,7 @@ impl<W: Write> Receiver<'_, W> {
         (self.tells_chunks && is_worth_it).then_some(there)
     }
 
-    /// Tells the sender of the chunks of the file that is there. What cannot be read is not told of.
+    /// Announces the chunks of the file that is there to the sender, but none of what cannot be read.
     fn tell_chunks(
         &mut self,
         index: u64,

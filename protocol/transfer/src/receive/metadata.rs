@@ -95,7 +95,7 @@ impl Wanted {
         lists.filter(move |(name, _)| is_folder || *name != acl::DEFAULT)
     }
 
-    /// Gives an open file its access lists. They change its permission bits.
+    /// Sets the access lists of an open file. They change its permission bits.
     fn set_lists(&self, file: impl AsFd, is_folder: bool) -> Result<(), Failure> {
         let file = file.as_fd();
         for (name, value) in self.lists(is_folder) {
@@ -108,7 +108,7 @@ impl Wanted {
         Ok(())
     }
 
-    /// Gives an open file its attributes, and takes off what others it has.
+    /// Sets the attributes of an open file, and removes what others it has.
     fn set_others(&self, file: impl AsFd) -> Result<(), Failure> {
         let (file, Some(others)) = (file.as_fd(), &self.others) else {
             return Ok(());
@@ -329,7 +329,7 @@ impl<W: Write> Receiver<'_, W> {
         Ok(notes.with(wanted.lacking(&file, false)?))
     }
 
-    /// Gives an open file its owner, access list, permission bits and attributes, in this order: a change of the owner
+    /// Sets the owner of an open file, its access list, permission bits and attributes, in this order: a change of the owner
     /// takes rights off, and an access list changes the bits.
     pub(super) fn equip(
         &self,
@@ -346,7 +346,7 @@ impl<W: Write> Receiver<'_, W> {
         wanted.set_others(file)
     }
 
-    /// Gives a folder that entries will come for its access lists and attributes, unless it has them. Returns whether
+    /// Sets the access lists and attributes of a folder that entries will come for, unless it has them. Returns whether
     /// it was given something, and the permission bits that it has now.
     pub(super) fn equip_folder(
         &self,

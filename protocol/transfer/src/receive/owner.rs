@@ -67,7 +67,7 @@ pub(super) fn try_owner(
     tried.map_err(|error| Failure::of(error, text))
 }
 
-/// Gives an open file to its owner, unless it has it, also one that was opened by `O_PATH`.
+/// Sets the owner of an open file, unless it has it, also one that was opened by `O_PATH`.
 pub(super) fn set_owner(file: impl AsFd, wanted: WantedOwner) -> Result<(), Failure> {
     if wanted == (None, None) {
         return Ok(());
@@ -76,7 +76,7 @@ pub(super) fn set_owner(file: impl AsFd, wanted: WantedOwner) -> Result<(), Fail
     give(file, wanted, now.owner).map_err(|error| Failure::of(error, "give it to its owner"))
 }
 
-/// Gives an open file, which somebody has now, to its owner.
+/// Changes the owner of an open file from that it has now.
 fn give(file: impl AsFd, wanted: WantedOwner, now: (u32, u32)) -> Result<(), Errno> {
     let file = file.as_fd();
     let user = wanted.0.filter(|user| *user != now.0).map(Uid::from_raw);
@@ -92,7 +92,7 @@ fn give(file: impl AsFd, wanted: WantedOwner, now: (u32, u32)) -> Result<(), Err
     }
 }
 
-/// Gives a link to its owner. What else took its place meanwhile keeps its own.
+/// Sets the owner of a link. What else took its place meanwhile keeps its own.
 pub(super) fn set_link_owner(
     folder: &OwnedFd,
     name: &[u8],

@@ -78,7 +78,7 @@ impl<W: Write> Receiver<'_, W> {
         (length > 0).then_some(ToSender::Resume { index, length, step, digests })
     }
 
-    /// Gives up a part that was offered, of a file that fails before its content has begun.
+    /// Withdraws a part that was offered, of a file that fails before its content has begun.
     pub(super) fn withdraw(&mut self, place: &Place, offer: &Offer) {
         self.offers = self.offers.saturating_sub(1);
         if let OfferedPart::Own(name) | OfferedPart::Copied(Some(name)) = &offer.part
